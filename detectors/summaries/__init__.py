@@ -1,0 +1,1 @@
+"""Small, typed, mergeable summaries of a window: everything a detector may see."""

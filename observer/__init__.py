@@ -1,0 +1,1 @@
+"""Watches machine-learning models in production and acts on what it sees."""
