@@ -189,6 +189,8 @@ class Decoded:
     rejected: list[Rejected] = field(default_factory=list)
     spoiled_cells: int = 0
     """Feature values of a wrong type, whose events were used without them."""
+    dropped_cells: int = 0
+    """Feature, tag and score values under names beyond the limits, whose events were used without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,3 +236,78 @@ class Finding:
     """Column name, `@prediction`, `@score`, or `@table` for all columns at once."""
     detector: str
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One detector's verdict on one subject of a window."""
+
+    subject: str
+    """Column name, `@prediction`, `@score` ..., or `@table` for all columns at once."""
+    detector: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnState:
+    """What a window's column holds, as shares of the rows; None where the kind of column has none."""
+
+    column: str
+    missing: float
+    invalid: float
+    unseen: float | None = None
+    out_of_range: float | None = None
+    mean: float | None = None
+    quantiles: tuple[tuple[float, float], ...] = ()
+    """Pairs of probability and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReport:
+    """A closed window and what was said of it."""
+
+    key: WindowKey
+    end: int
+    rows: int
+    duplicates: int
+    reference: str
+    """Version of the reference it was judged against; "" while one is learnt."""
+    status: Literal["stable", "drift", "insufficient", "learning"]
+    judged: tuple[Judged, ...]
+    findings: tuple[Finding, ...]
+    columns: tuple[ColumnState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityValue:
+    """One quality metric of one cohort."""
+
+    metric: str
+    value: float
+    error: float | None
+    """Bound on the error of computing it from bins; None where it is exact."""
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """The quality of the predictions of one window, as far as their labels have come."""
+
+    model: str
+    version: str
+    arm: str
+    segment: str
+    start: int
+    end: int
+    maturity: Literal["matured", "provisional"]
+    """`matured`: older than the 99th percentile of label delays; values hardly move any more."""
+    final: bool
+    """No label can join any more."""
+    predictions: int
+    labelled: int
+    values: tuple[QualityValue, ...]
+
+    @property
+    def coverage(self) -> float:
+        """Share of the predictions that have a label."""
+        return self.labelled / self.predictions if self.predictions else 0.0

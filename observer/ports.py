@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from observer.model import Messages, Partition, Rejected
+from detectors.summaries.table import TableSummary
+from observer.model import Judged, Messages, Partition, QualityReport, Rejected, WindowReport
 
 
 class Clock(Protocol):
@@ -75,14 +76,31 @@ class PendingJoins(Protocol):
     def fetch(self, space: str, keys: NDArray[np.uint64], width: int) -> NDArray[np.uint8]:
         """uint8[n, width]: the record of each row of `keys` (uint64[n, 2]), all zero where absent."""
 
+    def add(self, space: str, keys: NDArray[np.uint64], records: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Set the records whose keys are not there yet, and say which; of a repeated key the first row stays."""
+
     def store(self, space: str, keys: NDArray[np.uint64], records: NDArray[np.uint8]) -> None:
         """Set the records (uint8[n, width]); of a repeated key the last row stays."""
 
-    def spaces(self) -> list[str]:
-        """Names of the spaces that exist, sorted."""
-
-    def count(self, space: str) -> int:
-        """Records in the space; 0 if it does not exist."""
+    def spaces(self) -> dict[str, int]:
+        """The spaces that exist, by name in order, and how many records each holds."""
 
     def drop(self, space: str) -> None:
         """Remove a space and its records."""
+
+
+class Judge(Protocol):
+    """Says of a window whether it departs from its reference."""
+
+    def judge(self, reference: TableSummary, window: TableSummary) -> tuple[Judged, ...]:
+        """Every verdict on the window, corrected for how many there are."""
+
+
+class Reports(Protocol):
+    """Receives results, in event-time order per model; must tolerate seeing one again after a crash."""
+
+    def window(self, report: WindowReport) -> None:
+        """A window closed and was judged."""
+
+    def quality(self, report: QualityReport) -> None:
+        """A cohort's quality changed, or became final."""

@@ -1,0 +1,1 @@
+"""Two-sample detectors on summaries; each file is one method, named after it."""

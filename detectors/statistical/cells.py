@@ -1,0 +1,121 @@
+"""The two samples of a column as one contingency table, whatever the column's type."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from detectors.base import Ints
+from detectors.summaries.categories import CategoryCounts
+from detectors.summaries.histogram import Histogram
+
+Columns: TypeAlias = Histogram | CategoryCounts
+
+_NEGLIGIBLE = 0.25  # bias of the rest cell, in standard deviations of its null
+
+
+class Cells(NamedTuple):
+    """Counts in cells that both samples share; unused cells are 0 on both sides.
+
+    Attributes
+    ----------
+    reference, window : int64[C, K]
+    """
+
+    reference: Ints
+    window: Ints
+
+    @property
+    def degrees(self) -> Ints:
+        """Cells in use, less one: int64[C]."""
+        return np.asarray(np.maximum(((self.reference + self.window) > 0).sum(axis=1) - 1, 0))
+
+
+def usable(columns: Columns) -> Ints:
+    """Values with a place in the distribution: all but null, NaN and invalid ones."""
+    if isinstance(columns, Histogram):
+        return np.asarray(ordered(columns).sum(axis=1))
+    return np.asarray(columns.counts[:, :-2].sum(axis=1))
+
+
+def ordered(histogram: Histogram) -> Ints:
+    """Counts in order of value: int64[F, B + 4]: -inf, below, bins, above, +inf."""
+    b = histogram.bins
+    places = np.array([b + 4, *range(b + 2), b + 5])
+    return np.asarray(histogram.counts[:, places])
+
+
+def cells(reference: Columns, window: Columns, groups: int) -> Cells:
+    """The contingency tables of all columns; `groups` is for numeric columns only."""
+    if isinstance(reference, Histogram) and isinstance(window, Histogram):
+        return quantile_groups(reference, window, groups)
+    if isinstance(reference, CategoryCounts) and isinstance(window, CategoryCounts):
+        return category_cells(reference, window)
+    msg = f"cannot compare {type(reference).__name__} with {type(window).__name__}"
+    raise TypeError(msg)
+
+
+def quantile_groups(reference: Histogram, window: Histogram, groups: int) -> Cells:
+    """Bins merged into at most `groups` of nearly equal reference mass.
+
+    What lies beyond the reference's range joins the outermost groups: the range is the reference's
+    own, so it is empty there by construction, which no test of equal shares allows for.
+    """
+    r, w = ordered(reference), ordered(window)
+    size = len(r)
+    total = np.maximum(r.sum(axis=1, keepdims=True), 1)
+    middle = (np.cumsum(r, axis=1) - r / 2) / total
+    # An empty bin at the very end would else open a group of its own.
+    group = np.minimum((middle * groups).astype(np.int64), groups - 1)
+    last = np.where(r > 0, group, 0).max(axis=1, keepdims=True)
+    first = np.where(r > 0, group, groups).min(axis=1, keepdims=True)
+    group = np.maximum(np.minimum(group, last), np.minimum(first, last))
+    flat = (group + np.arange(size)[:, None] * groups).ravel()
+
+    def merged(counts: Ints) -> Ints:
+        sums = np.bincount(flat, counts.ravel(), minlength=size * groups)
+        return sums.reshape(size, groups).astype(np.int64)
+
+    return Cells(merged(r), merged(w))
+
+
+def category_cells(reference: CategoryCounts, window: CategoryCounts) -> Cells:
+    """The frequent categories, and all the rest as one cell.
+
+    Which categories count as frequent, and which as known, was chosen by looking at the reference, so
+    the reference has too many rows in the chosen ones. By Good and Turing the rest cell then lacks
+    (c + 1) N_{c+1} reference rows, c being the largest count in it and N_k the number of categories
+    seen k times. Categories join the rest, rarest first, until that is small against chance.
+    """
+    top = reference.counts.shape[1] - 4
+    r, w = reference.counts[:, : top + 2], window.counts[:, : top + 2]
+    counts = r[:, :top]
+    order = np.argsort(-counts, axis=1, kind="stable")
+    falling = np.take_along_axis(counts, order, axis=1)
+    n, m = r.sum(axis=1), w.sum(axis=1)
+    outside = r[:, top] + r[:, top + 1]
+    # Candidate j keeps the j most frequent; c[j] is then the largest count in the rest.
+    beyond = np.where(outside > 0, falling[:, -1], 0)
+    c = np.concatenate((falling, beyond[:, None]), axis=1).astype(np.float64)
+    near = c + 2.0 * np.sqrt(c + 1.0)
+    kept = np.arange(top + 1)
+    above = (falling[:, None, :] > near[:, :, None]).sum(axis=2)
+    density = np.maximum(kept - above, 0) / (near - c)
+    rest = n[:, None] - np.concatenate((np.zeros((len(n), 1), np.int64), np.cumsum(falling, axis=1)), axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = np.sqrt(np.maximum(rest, 1) * (1.0 + (n / m)[:, None]))
+    harmless = (c + 1.0) * density <= _NEGLIGIBLE * noise
+    complete = (outside == 0) & (w[:, top] + w[:, top + 1] == 0)  # nothing was cut, nothing is new
+    harmless[complete, top] = True
+    keep = np.where(harmless, kept, 0).max(axis=1)
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(np.arange(top), order.shape), axis=1)
+    chosen = rank < keep[:, None]
+
+    def merged(columns: Ints) -> Ints:
+        frequent = np.where(chosen, columns[:, :top], 0)
+        others = columns.sum(axis=1) - frequent.sum(axis=1)
+        return np.concatenate((frequent, others[:, None]), axis=1)
+
+    return Cells(merged(r), merged(w))

@@ -1,0 +1,190 @@
+"""The summary of a whole table of columns: what a window of events leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import NULL, Bools, Categories, Column, Floats, Numbers
+from detectors.summaries.categories import CategoryCounts, Vocabularies, as_categories
+from detectors.summaries.counts import Counts
+from detectors.summaries.histogram import Binning, Histogram
+from detectors.summaries.packing import pack, unpack
+from detectors.summaries.sample import Sample
+from detectors.summaries.scores import NormalScores, ScoreTable
+
+
+@dataclass(slots=True, eq=False)
+class Encoded:
+    """A batch of n rows under a table's bins and vocabularies; encoded once, summarised per group."""
+
+    values: Floats
+    """float64[F, n]; NaN where there is no number."""
+    finite: bool
+    codes: NDArray[np.int64]
+    """int64[F, n]"""
+    categories: list[Categories]
+    category_codes: list[NDArray[np.int64]]
+    keys: NDArray[np.uint64]
+    columns: Mapping[str, Column]
+    """The columns as they came."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, rows: NDArray[np.intp]) -> Encoded:
+        """The batch at `rows`."""
+        return Encoded(
+            self.values[:, rows],
+            self.finite,
+            self.codes[:, rows],
+            [column.take(rows) for column in self.categories],
+            [codes[rows] for codes in self.category_codes],
+            self.keys[rows],
+            {name: column.take(rows) for name, column in self.columns.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Which columns are summarised and how; frozen, from a reference (or empty while one is learnt).
+
+    Attributes
+    ----------
+    sample_size : int
+        Rows kept of a window.
+    sample_columns : frozenset of str, or None
+        Columns whose values a sample may hold; None for every column of the batch, known or not.
+    """
+
+    binning: Binning
+    vocabularies: Vocabularies
+    scores: ScoreTable
+    sample_size: int
+    sample_columns: frozenset[str] | None
+
+    @classmethod
+    def unknown(cls, sample_size: int) -> Table:
+        """A table about which nothing is known: only rows are counted and sampled."""
+        binning = Binning((), (), np.empty(0))
+        return cls(binning, Vocabularies((), (), ()), ScoreTable.of(binning.zero()), sample_size, None)
+
+    def encode(self, keys: NDArray[np.uint64], columns: Mapping[str, Column]) -> Encoded:
+        """Bring a batch under this table's bins and vocabularies.
+
+        `keys` is uint64[n], uniform hashes of the rows' identities. A column that the batch lacks is
+        all null; a cell of the wrong type is invalid; columns the table lacks are left out.
+        """
+        n = len(keys)
+        names = self.binning.names
+        values = np.empty((len(names), n))
+        special: list[tuple[int, Bools, int]] = []
+        for i, name in enumerate(names):
+            numbers = _numbers(columns.get(name), n)
+            values[i] = numbers.values
+            if numbers.nulls is not None:
+                special.append((i, numbers.nulls, self.binning.bins + 2))
+            if numbers.invalid is not None:
+                special.append((i, numbers.invalid, self.binning.bins + 6))
+        codes = self.binning.encode(values)
+        for i, where, code in special:
+            codes[i, where] = code
+        absent = Categories(np.full(n, NULL, np.int32), ())
+        categories = [as_categories(columns.get(name, absent)) for name in self.vocabularies.names]
+        return Encoded(
+            values,
+            bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all()),
+            codes,
+            categories,
+            [self.vocabularies.encode(i, column) for i, column in enumerate(categories)],
+            keys,
+            columns,
+        )
+
+    def zero(self) -> TableSummary:
+        """The empty summary."""
+        return TableSummary(
+            self,
+            Counts(),
+            self.binning.zero(),
+            self.vocabularies.zero(),
+            self.scores.zero(),
+            Sample(self.sample_size),
+        )
+
+
+def _numbers(column: Column | None, n: int) -> Numbers:
+    if column is None:
+        return Numbers(np.full(n, np.nan), nulls=np.ones(n, np.bool_))
+    if isinstance(column, Numbers):
+        return column
+    return Numbers(np.full(n, np.nan), nulls=column.codes == NULL, invalid=column.codes != NULL)
+
+
+@dataclass(slots=True, eq=False)
+class TableSummary:
+    """Everything kept of a window's events."""
+
+    table: Table
+    counts: Counts
+    numbers: Histogram
+    categories: CategoryCounts
+    scores: NormalScores
+    sample: Sample
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return self.counts.n
+
+    def update(self, batch: Encoded) -> None:
+        """Add the rows of a batch that this summary's table encoded."""
+        n = len(batch)
+        self.counts.n += n
+        self.numbers.update(batch.codes, batch.values, finite=batch.finite)
+        self.scores.update(batch.codes, self.table.scores)
+        self.categories.count(n)
+        for i, (codes, column) in enumerate(zip(batch.category_codes, batch.categories, strict=True)):
+            self.categories.update(i, codes, column)
+        allowed = self.table.sample_columns
+        self.sample.update(
+            batch.keys,
+            {name: column for name, column in batch.columns.items() if allowed is None or name in allowed},
+        )
+
+    def merge(self, other: Self) -> None:
+        """Add `other`; raises `ValueError` when it is over another table."""
+        self.numbers.merge(other.numbers)
+        self.counts.merge(other.counts)
+        self.categories.merge(other.categories)
+        self.scores.merge(other.scores)
+        self.sample.merge(other.sample)
+
+    def to_bytes(self) -> bytes:
+        """Compact bytes; the table itself is the reference's and not repeated."""
+        return pack(
+            {
+                "counts": self.counts.to_bytes(),
+                "numbers": self.numbers.to_bytes(),
+                "categories": self.categories.to_bytes(),
+                "scores": self.scores.to_bytes(),
+                "sample": self.sample.to_bytes(),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, table: Table) -> TableSummary:
+        """The summary that gave `data`; `table` must be the one it was built over."""
+        fields = unpack(data)
+        return cls(
+            table,
+            Counts.from_bytes(fields["counts"]),
+            Histogram.from_bytes(fields["numbers"], table.binning),
+            CategoryCounts.from_bytes(fields["categories"], table.vocabularies),
+            NormalScores.from_bytes(fields["scores"]),
+            Sample.from_bytes(fields["sample"]),
+        )

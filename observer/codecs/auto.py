@@ -1,0 +1,31 @@
+"""Tells the encoding of each message by its first byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+
+from observer.codecs.base import Codec, Poll
+from observer.model import Stream
+
+_first_byte = itemgetter(slice(0, 1))
+
+
+class AutoCodec(Codec):
+    """Dispatches: 0xFF or `A` (`ARROW1`) is Arrow IPC, 0x00 Avro with the wire header, all else JSON.
+
+    None of these bytes can begin another encoding's message, so one topic may hold all of them.
+    """
+
+    def __init__(self, json: Codec, arrow: Codec, avro: Codec) -> None:
+        self._json = json
+        self._by_first = {b"\xff": arrow, b"A": arrow, b"\x00": avro}
+
+    def read(self, poll: Poll, stream: Stream, indexes: Sequence[int]) -> None:
+        """Add the messages at `indexes` to the poll."""
+        values = poll.messages.values
+        firsts = list(map(_first_byte, map(values.__getitem__, indexes)))
+        codecs = {first: self._by_first.get(first, self._json) for first in set(firsts)}
+        for codec in dict.fromkeys(codecs.values()):
+            theirs = [index for index, first in zip(indexes, firsts, strict=True) if codecs[first] is codec]
+            codec.read(poll, stream, theirs)

@@ -1,0 +1,218 @@
+"""Values, as decoders give them -> columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import compress
+from math import isnan
+from operator import is_
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import INVALID, NULL, Bools, Categories, Column, Floats, Numbers
+
+NUMBER_TYPES: frozenset[type] = frozenset({int, float, type(None)})
+SCALAR_TYPES: frozenset[type] = frozenset({str, int, float, bool, type(None)})
+AnyColumn = TypeVar("AnyColumn", Numbers, Categories, Column)
+"""A column whose kind is kept."""
+
+BOOLEAN_CODES = {False: 0, True: 1, None: NULL}
+BOOLEAN_NAMES = ("false", "true")
+
+
+def class_name(value: str | int | float) -> str:
+    """Canonical name of a class or category: `3.0` and `3` are "3", true is "true"."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    return str(value)
+
+
+class Interner(dict[Any, int]):
+    """Value -> code: a value not seen before gets the next one; None and NaN are `NULL`.
+
+    As a dictionary, so that `map(interner.__getitem__, values)` never enters Python for a known value.
+    """
+
+    def __init__(self) -> None:
+        self[None] = NULL
+        self._codes: dict[str, int] = {}
+
+    def __missing__(self, value: str | float | bool) -> int:
+        if isinstance(value, float) and isnan(value):
+            return NULL
+        name = class_name(value)
+        code = self._codes.setdefault(name, len(self._codes))
+        # 0 == False and 1 == True are one dictionary key each but two names: those are never stored.
+        if isinstance(value, str) or value not in (0, 1):
+            self[value] = code
+        return code
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, by code."""
+        return tuple(self._codes)
+
+
+def categories(values: Iterable[Any], n: int, interner: Interner) -> Categories:
+    """Encode n values, all of `SCALAR_TYPES`."""
+    codes = np.fromiter(map(interner.__getitem__, values), np.int32, n)
+    return Categories(codes, interner.names)
+
+
+def checked_categories(values: Sequence[Any], accepted: frozenset[type] = SCALAR_TYPES) -> Categories:
+    """Encode values of any type; those not of an accepted type (nor None) are `INVALID`."""
+    good = _of_types(values, accepted | {type(None)})
+    if good is None:
+        return categories(values, len(values), Interner())
+    some = categories(compress(values, good), int(good.sum()), Interner())
+    codes = np.full(len(values), INVALID, np.int32)
+    codes[good] = some.codes
+    return Categories(codes, some.names)
+
+
+def checked_numbers(values: Sequence[Any]) -> Numbers:
+    """Column of values of any type; whatever is neither number nor None is invalid."""
+    nulls = None
+    if None in values:
+        nulls = np.fromiter(map(partial(is_, None), values), np.bool_, len(values))
+    good = _of_types(values, NUMBER_TYPES)
+    if good is None:
+        try:
+            return Numbers(np.fromiter(values, np.float64, len(values)), nulls)
+        except OverflowError:  # an integer beyond the largest float
+            good = np.ones(len(values), np.bool_)
+    out = np.full(len(values), np.nan)
+    for row in np.flatnonzero(good).tolist():
+        try:
+            out[row] = values[row]
+        except OverflowError:
+            good[row] = False
+    return Numbers(out, nulls, ~good)
+
+
+def inferred(values: Sequence[Any]) -> Column:
+    """Column of a feature whose type is not known: numbers if all are, else categories."""
+    kinds = set(map(type, values))
+    if kinds & {str, bool}:
+        return checked_categories(values)
+    return checked_numbers(values)
+
+
+def class_column(values: Sequence[Any]) -> Column:
+    """Column of predictions or labels, none None: numbers if all are, else categories."""
+    if set(map(type, values)) <= NUMBER_TYPES:
+        return checked_numbers(values)
+    return categories(values, len(values), Interner())
+
+
+def no_numbers(n: int) -> Numbers:
+    """A column of n nulls."""
+    return Numbers(np.full(n, np.nan), np.ones(n, np.bool_))
+
+
+def no_categories(n: int) -> Categories:
+    """A column of n nulls."""
+    return Categories(np.full(n, NULL, np.int32), ())
+
+
+def spoiled(column: Column) -> int:
+    """How many cells have a wrong type."""
+    if isinstance(column, Categories):
+        return int(np.count_nonzero(column.codes == INVALID))
+    return 0 if column.invalid is None else int(np.count_nonzero(column.invalid))
+
+
+def flags(mask: Bools) -> Bools | None:
+    """The mask, or None where it marks nothing."""
+    return mask if mask.any() else None
+
+
+def _of_types(values: Sequence[Any], accepted: frozenset[type]) -> Bools | None:
+    """Which values are of an accepted type; None when all are."""
+    if set(map(type, values)) <= accepted:
+        return None
+    return np.fromiter(map(accepted.__contains__, map(type, values)), np.bool_, len(values))
+
+
+def concatenate(parts: Sequence[tuple[Column | None, int]]) -> Column:
+    """Join columns, each given with its length; None stands for a column of nulls.
+
+    Numbers joined with categories become categories.
+    """
+    columns = [column for column, _ in parts if column is not None]
+    if any(isinstance(column, Categories) for column in columns):
+        return concatenate_categories([(as_categories(column), n) for column, n in parts])
+    numbers = [(column if isinstance(column, Numbers) else None, n) for column, n in parts]
+    return concatenate_numbers(numbers)
+
+
+def concatenate_numbers(parts: Sequence[tuple[Numbers | None, int]]) -> Numbers:
+    """As `concatenate`, for numbers."""
+    if len(parts) == 1 and parts[0][0] is not None:
+        return parts[0][0]
+    values = np.concatenate([np.full(n, np.nan) if part is None else part.values for part, n in parts])
+    nulls = None
+    if any(part is None or part.nulls is not None for part, _ in parts):
+        nulls = np.concatenate(
+            [np.ones(n, np.bool_) if part is None else _mask(part.nulls, n) for part, n in parts]
+        )
+    invalid = None
+    if any(part is not None and part.invalid is not None for part, _ in parts):
+        invalid = np.concatenate([_mask(None if part is None else part.invalid, n) for part, n in parts])
+    return Numbers(values, nulls, invalid)
+
+
+def concatenate_floats(parts: Sequence[Floats]) -> Floats:
+    """Join plain float columns."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def concatenate_categories(parts: Sequence[tuple[Categories | None, int]]) -> Categories:
+    """As `concatenate`, for categories: the names are united in order of appearance."""
+    if len(parts) == 1 and parts[0][0] is not None:
+        return parts[0][0]
+    names: tuple[str, ...] = ()
+    united: dict[str, int] = {}
+    codes: list[NDArray[np.int32]] = []
+    for part, n in parts:
+        if part is None:
+            codes.append(np.full(n, NULL, np.int32))
+            continue
+        if part.names[: len(names)] == names:  # the usual case: one interner wrote both
+            united.update(zip(part.names[len(names) :], range(len(names), len(part.names)), strict=True))
+            codes.append(part.codes)
+        else:
+            of_part = [united.setdefault(name, len(united)) for name in part.names]
+            codes.append(recode(part.codes, np.array(of_part, np.int32)))
+        names = tuple(united)
+    return Categories(np.concatenate(codes) if codes else np.zeros(0, np.int32), names)
+
+
+def recode(codes: NDArray[np.int32], new: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Replace each code c >= 0 by `new[c]`; `NULL` and `INVALID` stay."""
+    table = np.concatenate([new, np.array([INVALID, NULL], np.int32)])  # which -2 and -1 index
+    return table[codes]
+
+
+def as_categories(column: Column | None) -> Categories | None:
+    """The column as categories, numbers by their canonical text."""
+    if column is None or isinstance(column, Categories):
+        return column
+    distinct, codes = np.unique(column.values, return_inverse=True)
+    interner = Interner()
+    new = np.fromiter(map(interner.__getitem__, distinct.tolist()), np.int32, len(distinct))
+    out = new[codes]
+    if column.invalid is not None:
+        out[column.invalid] = INVALID
+    return Categories(out, interner.names)
+
+
+def _mask(mask: Bools | None, n: int) -> Bools:
+    return np.zeros(n, np.bool_) if mask is None else mask

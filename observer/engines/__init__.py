@@ -1,0 +1,1 @@
+"""What turns the pipeline: a loop in one process."""

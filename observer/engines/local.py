@@ -1,0 +1,115 @@
+"""The loop of one process: poll, process, close windows, checkpoint.
+
+Crash-only: an error that is not worth another try ends the process without a checkpoint, and the next one
+goes on from the last. Nothing is told to the outside that a restart would have to take back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from observer.errors import Retryable
+from observer.metrics import Counters, catalog
+from observer.model import Stream
+from observer.pipeline.pipeline import Pipeline
+from observer.ports import Clock, Source
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the loop spends its time; seconds."""
+
+    batch: int = 20_000
+    """Messages a poll may give."""
+    wait: float = 0.05
+    """How long a poll gathers."""
+    checkpoint_every: float = 10.0
+    publish_every: float = 2.0
+
+
+class LocalEngine:
+    """Runs a pipeline over its sources until told to stop, or until all sources have ended.
+
+    Parameters
+    ----------
+    publish : callable
+        Makes the results so far visible; called after windows closed and every `Pace.publish_every`.
+    turned : callable
+        Called once a turn; tells the outside that the loop is alive.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        sources: Mapping[Stream, Source],
+        clock: Clock,
+        counters: Counters,
+        publish: Callable[[], None],
+        turned: Callable[[], None],
+        pace: Pace | None = None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._sources = sources
+        self._clock = clock
+        self._counters = counters
+        self._publish = publish
+        self._turned = turned
+        self._pace = pace or Pace()
+        self.last_checkpoint: float | None = None
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Turn until `stopping()` says so or the sources end; then checkpoint and return."""
+        started = published = self._clock.now()
+        for source in self._sources.values():
+            source.open(self._pipeline.positions)
+        self.last_checkpoint = None
+        checkpointed = started
+        while not stopping():
+            self._poll()
+            now = self._clock.now()
+            closed = self._pipeline.advance(now)
+            if closed or now - published >= self._pace.publish_every:
+                self._pipeline.report_quality(now)
+                self._publish()
+                published = self._clock.now()
+                if closed:
+                    self._counters.observe(catalog.WINDOW_EXPORT_DELAY, (), published - now)
+            if now - checkpointed >= self._pace.checkpoint_every:
+                checkpointed = now
+                self.checkpoint()
+            self._turned()
+            if all(watermarks.finished for watermarks in self._pipeline.watermarks.values()):
+                break
+        self._pipeline.advance(self._clock.now())
+        self._pipeline.report_quality(self._clock.now())
+        self._publish()
+        self.checkpoint()
+
+    def _poll(self) -> None:
+        """One poll of every stream; only an idle turn waits for the second stream."""
+        busy = False
+        for stream, source in self._sources.items():
+            if self._pipeline.watermarks[stream].finished:
+                continue
+            messages = source.poll(self._pace.batch, 0.0 if busy else self._pace.wait)
+            busy = busy or len(messages) > 0
+            self._pipeline.take(stream, messages, self._clock.now())
+
+    def checkpoint(self) -> bool:
+        """Save everything; False when it has to be tried again later."""
+        started = self._clock.now()
+        try:
+            self._pipeline.checkpoint()
+        except Retryable as error:
+            log.warning("checkpoint %d put off: %s", self._pipeline.checkpoint_number + 1, error)
+            return False
+        ended = self._clock.now()
+        self._counters.observe(catalog.CHECKPOINT_DURATION, (), max(ended - started, 0.0))
+        self.last_checkpoint = ended
+        for stream, source in self._sources.items():
+            source.commit({p: at for p, at in self._pipeline.positions.items() if p.stream == stream})
+        return True

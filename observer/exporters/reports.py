@@ -1,0 +1,96 @@
+"""Reports of windows and cohorts as gauges, a group of series for each thing that ends as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from detectors.base import Status
+from observer.metrics import Caps, Gauges, Snapshot, Values, catalog
+from observer.model import QualityReport, WindowReport
+
+_WINDOW_STATUS = {
+    "drift": Status.DRIFT,
+    "stable": Status.STABLE,
+    "insufficient": Status.INSUFFICIENT,
+    "learning": Status.INSUFFICIENT,
+}
+
+
+class GaugeReports:
+    """Keeps the latest window of every version and segment, and the latest cohort of every maturity.
+
+    What a model has not seen for `keep` milliseconds of its own event time disappears.
+    """
+
+    def __init__(self, caps: Caps | None = None, keep: int = 24 * 3_600_000) -> None:
+        self._gauges = Gauges(caps)
+        self._keep = keep
+        self._ends: dict[tuple[str, Hashable], int] = {}
+        self._newest: dict[str, int] = {}
+
+    def window(self, report: WindowReport) -> None:
+        """Replace the series of the report's version and segment."""
+        key = report.key
+        group = ("window", key.version, key.segment)
+        if not self._admit(key.model, group, report.end):
+            return
+        where = (key.model, key.version, key.segment)
+        values = Values()
+        values.set(catalog.WINDOW_END, where, report.end / 1000)
+        values.set(catalog.WINDOW_ROWS, where, report.rows)
+        values.set(catalog.WINDOW_STATUS, where, catalog.STATUS_CODES[_WINDOW_STATUS[report.status]])
+        for item in report.judged:
+            verdict, series = item.verdict, (*where, item.subject, item.detector)
+            values.set(catalog.DRIFT_STATUS, series, catalog.STATUS_CODES[verdict.status])
+            values.set(catalog.DRIFT_WINDOW_ROWS, series, verdict.n_window)
+            values.set(catalog.DRIFT_REFERENCE_ROWS, series, verdict.n_reference)
+            values.set(catalog.DRIFT_THRESHOLD, series, verdict.threshold)
+            if verdict.status in (Status.DRIFT, Status.STABLE):
+                values.set(catalog.DRIFT_STATISTIC, series, verdict.statistic)
+                values.set(catalog.DRIFT_EFFECT, series, verdict.effect)
+                if verdict.p_value is not None:
+                    values.set(catalog.DRIFT_P_VALUE, series, verdict.p_value)
+        for column in report.columns:
+            series = (*where, column.column)
+            values.set(catalog.COLUMN_MISSING, series, column.missing)
+            values.set(catalog.COLUMN_TYPE_ERRORS, series, column.invalid)
+            if column.unseen is not None:
+                values.set(catalog.COLUMN_UNSEEN, series, column.unseen)
+            if column.out_of_range is not None:
+                values.set(catalog.COLUMN_OUT_OF_RANGE, series, column.out_of_range)
+            if column.mean is not None:
+                values.set(catalog.COLUMN_MEAN, series, column.mean)
+            for probability, value in column.quantiles:
+                values.set(catalog.COLUMN_QUANTILE, (*series, f"{probability:g}"), value)
+        self._gauges.put((key.model, group), values)
+
+    def quality(self, report: QualityReport) -> None:
+        """Replace the series of the report's version, arm, segment and maturity, unless it is older."""
+        cohort = (report.version, report.arm, report.segment)
+        where = (report.model, *cohort, report.maturity)
+        group = ("quality", *cohort, report.maturity)
+        if not report.values or not self._admit(report.model, group, report.end):
+            return
+        values = Values()
+        values.set(catalog.LABEL_COVERAGE, where, report.coverage)
+        values.set(catalog.QUALITY_ROWS, where, report.labelled)
+        for item in report.values:
+            values.set(catalog.QUALITY, (*where, item.metric), item.value)
+            values.set(catalog.QUALITY_ERROR_BOUND, (*where, item.metric), item.error or 0.0)
+        self._gauges.put((report.model, group), values)
+
+    def _admit(self, model: str, group: Hashable, end: int) -> bool:
+        """Whether `end` is no older than what the group holds."""
+        key = (model, group)
+        if end < self._ends.get(key, 0):
+            return False
+        self._ends[key] = end
+        self._newest[model] = max(self._newest.get(model, 0), end)
+        return True
+
+    def snapshot(self, service: Values) -> Snapshot:
+        """Everything that is current, with the service's own gauges."""
+        for key in [key for key, end in self._ends.items() if end < self._newest[key[0]] - self._keep]:
+            del self._ends[key]
+            self._gauges.drop(key)
+        return self._gauges.snapshot(service)

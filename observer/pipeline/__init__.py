@@ -1,0 +1,1 @@
+"""The data plane: decoded events become joined, windowed and summarised, in order, once."""

@@ -1,0 +1,242 @@
+"""Open windows of one model's predictions: what came in, summarised per version and segment."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Bools, Column, Ints, Numbers
+from detectors.summaries.packing import pack, unpack
+from detectors.summaries.sample import Sample
+from detectors.summaries.table import Encoded, Table, TableSummary
+from observer.model import Predictions, WindowKey
+from observer.ports import Checkpoints
+from observer.references import LATENCY, PREDICTION, SCORE, Reference
+from observer.segments import Dimension
+
+OPEN, CLOSED = "windows", "closed"
+LEARNING_ROWS = 20_000
+
+
+def groups(codes: Ints) -> Iterator[tuple[int, NDArray[np.intp] | None]]:
+    """Distinct values of `codes` with the rows that bear them; None for "all rows"."""
+    if len(codes) == 0:
+        return
+    low, high = int(codes.min()), int(codes.max())
+    if low == high:
+        yield low, None
+        return
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    cuts = np.flatnonzero(np.diff(ordered)) + 1
+    starts = np.concatenate(([0], cuts))
+    for start, rows in zip(starts, np.split(order, cuts), strict=True):
+        yield int(ordered[start]), rows
+
+
+def storage_key(model: str, start: int, *rest: str) -> bytes:
+    """Key of a window: grouped by model, in order of time, of fixed size whatever the names."""
+
+    def digest(*texts: str) -> bytes:
+        return hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=12).digest()
+
+    return digest(model) + struct.pack(">Q", start) + digest(*rest)
+
+
+def model_prefix(model: str) -> bytes:
+    """What all `storage_key`s of a model begin with."""
+    return storage_key(model, 0)[:12]
+
+
+def expired(state: Checkpoints, table: str, model: str, before: int) -> list[bytes]:
+    """Keys of a model's windows in `table` that start before `before`."""
+    stop = storage_key(model, max(before, 0))[:20]
+    return [key for key, _ in takewhile(lambda item: item[0] < stop, state.scan(table, model_prefix(model)))]
+
+
+def columns_of(batch: Predictions) -> dict[str, Column]:
+    """All columns of a batch that are summarised, by their names in references and metrics."""
+    columns: dict[str, Column] = {**batch.features, PREDICTION: batch.prediction}
+    for name, score in batch.scores.items():
+        columns[f"{SCORE}.{name}" if name else SCORE] = score
+    columns[LATENCY] = Numbers(batch.latency_ms, nulls=np.isnan(batch.latency_ms))
+    return columns
+
+
+@dataclass(slots=True, eq=False)
+class Window:
+    """An open or stored window: its summary, and the reference it is summarised under."""
+
+    key: WindowKey
+    reference: str
+    """Version of the reference; "" while one is being learnt."""
+    summary: TableSummary
+    late: int = 0
+    """Rows that came after the window had closed; the verdict does not know them."""
+    dirty: bool = True
+
+    def to_bytes(self) -> bytes:
+        """Everything but the reference's own table."""
+        return pack(
+            {
+                "version": self.key.version,
+                "segment": self.key.segment,
+                "start": self.key.start,
+                "reference": self.reference,
+                "late": self.late,
+                "summary": self.summary.to_bytes(),
+            }
+        )
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The open windows of one model.
+
+    Parameters
+    ----------
+    references : mapping
+        Version of a model -> its reference; versions that lack one are being learnt.
+    tables : mapping
+        Version of a reference -> its table, old ones included: stored windows need them.
+    """
+
+    model: str
+    state: Checkpoints
+    references: Mapping[str, Reference]
+    tables: Mapping[str, Table]
+    sample_rows: int
+    open: dict[WindowKey, Window] = field(default_factory=dict)
+
+    def restore(self) -> None:
+        """Read the open windows of the last checkpoint."""
+        for _, value in self.state.scan(OPEN, model_prefix(self.model)):
+            window = self._read(value)
+            self.open[window.key] = window
+
+    def _read(self, value: bytes) -> Window:
+        fields = unpack(value)
+        key = WindowKey(self.model, fields["version"], fields["segment"], fields["start"])
+        table = self._table(fields["reference"], key.segment)
+        summary = TableSummary.from_bytes(fields["summary"], table)
+        return Window(key, fields["reference"], summary, fields["late"], dirty=False)
+
+    def _table(self, reference: str, segment: str) -> Table:
+        if not reference:
+            return Table.unknown(0 if segment else LEARNING_ROWS)
+        table = self.tables[reference]
+        return replace(table, sample_size=0) if segment else table
+
+    def add(
+        self,
+        version: str,
+        batch: Predictions,
+        columns: Mapping[str, Column],
+        starts: Ints,
+        dimensions: tuple[Dimension, ...],
+        segments: NDArray[np.uint8],
+        closed: Bools,
+    ) -> int:
+        """Add events of one version; returns how many were folded into windows already closed.
+
+        `columns` are the batch's, as they may be looked at; `starts` int64[n]: window of each event;
+        `segments` uint8[n, D]: codes of `dimensions`; `closed` bool[n]: its window was closed before.
+        """
+        reference = self.references.get(version)
+        table = reference.table if reference else Table.unknown(LEARNING_ROWS)
+        if reference is None:
+            columns = {**columns, **{f"#{name}": column for name, column in batch.tags.items()}}
+        encoded = table.encode(batch.keys[:, 0], columns)
+        folded = 0
+        for start, rows in groups(starts):
+            part = encoded if rows is None else encoded.take(rows)
+            was_closed = bool(closed[0 if rows is None else rows[0]])
+            folded += len(part) if was_closed else 0
+            self._update(WindowKey(self.model, version, "", start), reference, part, was_closed=was_closed)
+            for d, dimension in enumerate(dimensions):
+                codes = segments[:, d] if rows is None else segments[rows, d]
+                for code, members in groups(codes.astype(np.int64)):
+                    key = WindowKey(self.model, version, dimension.name(code), start)
+                    piece = part if members is None else part.take(members)
+                    self._update(key, reference, piece, was_closed=was_closed)
+        return folded
+
+    def _update(
+        self, key: WindowKey, reference: Reference | None, part: Encoded, *, was_closed: bool
+    ) -> None:
+        window = self._stored(key) if was_closed else self.open.get(key)
+        wanted = reference.version if reference else ""
+        if window is None:
+            window = Window(key, wanted, self._table(wanted, key.segment).zero())
+            if not was_closed:
+                self.open[key] = window
+        if window.reference != wanted:
+            # Opened before its version's reference was learnt or replaced: it stays what it was.
+            part = window.summary.table.encode(part.keys, part.columns)
+        window.summary.update(part)
+        window.dirty = True
+        if was_closed:
+            window.late += len(part)
+            self.state.put(CLOSED, self._key(key), window.to_bytes())
+
+    def duplicates(self, version: str, starts: Ints) -> None:
+        """Note events that repeated one already counted."""
+        for start, rows in groups(starts):
+            window = self.open.get(WindowKey(self.model, version, "", start))
+            if window is not None:
+                window.summary.counts.duplicates += len(starts) if rows is None else len(rows)
+                window.dirty = True
+
+    def _stored(self, key: WindowKey) -> Window | None:
+        value = self.state.get(CLOSED, self._key(key))
+        return None if value is None else self._read(value)
+
+    def _key(self, key: WindowKey) -> bytes:
+        return storage_key(self.model, key.start, key.version, key.segment)
+
+    def due(self, before: int) -> list[Window]:
+        """Open windows that start before `before`, oldest first."""
+        due = [window for key, window in self.open.items() if key.start < before]
+        return sorted(due, key=lambda window: (window.key.start, window.key.version, window.key.segment))
+
+    def close(self, window: Window) -> None:
+        """Move a window to the closed ones."""
+        del self.open[window.key]
+        self.state.put(CLOSED, self._key(window.key), window.to_bytes())
+        self.state.delete(OPEN, self._key(window.key))
+
+    def save(self) -> None:
+        """Write what changed since the last call."""
+        for key, window in self.open.items():
+            if window.dirty:
+                self.state.put(OPEN, self._key(key), window.to_bytes())
+                window.dirty = False
+
+    def forget(self, before: int) -> None:
+        """Delete closed windows that start before `before`."""
+        for key in expired(self.state, CLOSED, self.model, before):
+            self.state.delete(CLOSED, key)
+
+    def closed(self) -> Iterator[Window]:
+        """Stored windows, oldest first."""
+        for _, value in self.state.scan(CLOSED, model_prefix(self.model)):
+            yield self._read(value)
+
+
+@dataclass(slots=True)
+class Learner:
+    """Collects samples of a version's first windows until they make a reference."""
+
+    windows: int = 0
+    sample: Sample = field(default_factory=lambda: Sample(LEARNING_ROWS))
+
+    def add(self, window: Window) -> None:
+        """Take a closed window in."""
+        self.windows += 1
+        self.sample.merge(window.summary.sample)

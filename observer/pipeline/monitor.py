@@ -1,0 +1,367 @@
+"""One model, watched: its versions, references, open windows and cohorts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Bools, Ints
+from detectors.summaries.delays import Delays
+from detectors.summaries.packing import Packable, pack, unpack
+from detectors.summaries.sample import Sample
+from detectors.summaries.table import Table
+from observer.labels import Joined, LabelJoin, Outcome, record_dtype
+from observer.model import FeatureType, Labels, Predictions, Schema
+from observer.pipeline.cohorts import ARMS, Cohorts
+from observer.pipeline.inputs import Inputs, Learner, Window, columns_of
+from observer.pipeline.quality import Shape, settle
+from observer.pipeline.spec import LearnSpec, ModelSpec
+from observer.ports import Checkpoints
+from observer.references import Overrides, Reference, learn, load, private
+from observer.segments import Dimension, SegmentSpec
+from observer.segments import settle as settle_segments
+
+MODELS, REFERENCES, LEARNERS = "models", "references", "learners"
+MAX_VERSIONS = 50
+OTHER = "other"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a batch, for counters."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    delays: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """Label time less prediction time of new matches, milliseconds."""
+    versions_dropped: int = 0
+
+
+class Monitor:
+    """Everything the data plane keeps of one model.
+
+    Parameters
+    ----------
+    join : LabelJoin or None
+        None where neither labels are joined nor duplicates looked for.
+    has_labels : bool
+        Whether labels come for this service at all; without them no cohorts are kept.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spec: ModelSpec,
+        state: Checkpoints,
+        join: LabelJoin | None,
+        *,
+        has_labels: bool,
+        hash_key: bytes = b"",
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self._state = state
+        self._join = join
+        self._has_labels = has_labels and join is not None
+        self._deduplicate = join is not None and (
+            has_labels if spec.deduplicate is None else spec.deduplicate
+        )
+        self._overrides: Overrides = spec.overrides(hash_key)
+        self.references: dict[str, Reference] = {}
+        """By version; versions without one are being learnt."""
+        self._tables: dict[str, Table] = {}
+        self.learners: dict[str, Learner] = {}
+        self.versions: list[str] = []
+        self.dimensions: tuple[Dimension, ...] = ()
+        self.shape: Shape | None = None
+        self.delays = Delays()
+        self.closed_until = 0
+        """Windows that end, lateness included, at or before this were closed; milliseconds."""
+        self.final_until = 0
+        """Cohorts whose last label could come at or before this were reported final."""
+        self.reported = 0
+        """Revision of the cohorts up to which they were reported."""
+        self._default: Reference | None = (
+            None if isinstance(spec.reference, LearnSpec) else load(spec.reference)
+        )
+        self._own = {version: load(path) for version, path in spec.versions.items()}
+        self.inputs = Inputs(name, state, self.references, self._tables, spec.sample_rows)
+        self._restore()
+        self._settle()
+        self.cohorts: Cohorts | None = None
+        self._open_cohorts()
+
+    # State
+
+    def _restore(self) -> None:
+        for reference in (self._default, *self._own.values()):
+            if reference is not None:
+                self._keep(reference)
+        for _, value in self._state.scan(REFERENCES, self.name.encode() + b"\0"):
+            stored = Reference.from_bytes(value)
+            self._tables[stored.version] = stored.table
+        saved = self._state.get(MODELS, self.name.encode())
+        if saved is None:
+            return
+        fields = unpack(saved)
+        self.versions[:] = fields["versions"]
+        self.closed_until, self.final_until = fields["closed_until"], fields["final_until"]
+        self.delays = Delays.from_bytes(fields["delays"])
+        self.dimensions = tuple(
+            Dimension(SegmentSpec.model_validate(spec), tuple(values))
+            for spec, values in fields["dimensions"]
+        )
+        if fields["shape"]:
+            self.shape = Shape.from_bytes(fields["shape"])
+        for version in self.versions:
+            self._assign(version)
+        for version, learnt in fields["learnt"].items():
+            stored_value = self._state.get(REFERENCES, self._reference_key(learnt))
+            if stored_value is not None and version not in self.references:
+                self.references[version] = Reference.from_bytes(stored_value)
+        for version in self.versions:
+            if version not in self.references:
+                self.learners[version] = self._learner(version)
+        self.inputs.restore()
+
+    def _learner(self, version: str) -> Learner:
+        value = self._state.get(LEARNERS, self.name.encode() + b"\0" + version.encode()[:400])
+        if value is None:
+            return Learner()
+        fields = unpack(value)
+        return Learner(fields["windows"], Sample.from_bytes(fields["sample"]))
+
+    def _reference_key(self, version: str) -> bytes:
+        return self.name.encode() + b"\0" + version.encode()
+
+    def _keep(self, reference: Reference) -> None:
+        """Stored windows are read with the reference they were made under, also after it was replaced."""
+        if reference.version not in self._tables:
+            self._tables[reference.version] = reference.table
+        key = self._reference_key(reference.version)
+        if self._state.get(REFERENCES, key) is None:
+            self._state.put(REFERENCES, key, reference.to_bytes())
+
+    def save(self) -> None:
+        """Write what changed into the state; the caller commits."""
+        self.inputs.save()
+        if self.cohorts is not None:
+            self.cohorts.save()
+        fields: dict[str, Packable] = {
+            "versions": self.versions,
+            "closed_until": self.closed_until,
+            "final_until": self.final_until,
+            "delays": self.delays.to_bytes(),
+            "dimensions": [(d.spec.model_dump(mode="json"), list(d.values)) for d in self.dimensions],
+            "shape": self.shape.to_bytes() if self.shape else b"",
+            "learnt": {version: reference.version for version, reference in self.references.items()},
+        }
+        self._state.put(MODELS, self.name.encode(), pack(fields))
+
+    # What is known of the model
+
+    @property
+    def schema(self) -> Schema:
+        """What decoders should expect: the features of all versions' references."""
+        features: dict[str, FeatureType] = {}
+        for reference in (*self.references.values(), *self._own.values(), self._default):
+            features.update(reference.schema.features if reference else {})
+        if self.learners:
+            features = {}  # a version is being learnt: everything must be looked at
+        return Schema(features, self.shape.task if self.shape else self.spec.task)
+
+    def _settle(self) -> None:
+        reference = self._default or next(iter((*self._own.values(), *self.references.values())), None)
+        if self.shape is None:
+            declared = Schema({}, self.spec.task, self.spec.classes, self.spec.positive)
+            schema = reference.schema if reference else declared
+            self.shape = settle(schema, reference)
+        if not self.dimensions and self.spec.segments:
+            self.dimensions = settle_segments(self.spec.segments, reference.segments if reference else None)
+
+    def _open_cohorts(self) -> None:
+        if self.cohorts is None and self.shape is not None and self._has_labels:
+            self.cohorts = Cohorts(self.name, self._state, self.shape, self.versions)
+            self.cohorts.restore()
+
+    def _version_codes(self, batch: Predictions, tally: Tally) -> NDArray[np.uint16]:
+        """Codes of versions, uint16[n]; those beyond `MAX_VERSIONS` share the name `other`."""
+        codes = np.zeros(len(batch.version.names) + 2, np.uint16)
+        used = np.unique(batch.version.codes)
+        for code in used:
+            name = batch.version.names[code] if code >= 0 else ""
+            if name not in self.versions:
+                if len(self.versions) >= MAX_VERSIONS:
+                    tally.versions_dropped += 1
+                    name = OTHER
+                if name not in self.versions:
+                    self.versions.append(name)
+                    self._assign(name)
+            codes[code] = self.versions.index(name)
+        return np.asarray(codes[batch.version.codes])
+
+    def _assign(self, version: str) -> None:
+        reference = self._own.get(version, self._default)
+        if reference is not None:
+            self.references[version] = reference
+        elif version not in self.references:
+            self.learners[version] = Learner()
+
+    # Events
+
+    def predictions(self, batch: Predictions, before: Ints) -> Tally:
+        """Take prediction events; `before` int64[n] is how far each one's partition had come before it."""
+        tally = Tally()
+        window = self.spec.window
+        starts = window.start(batch.time)
+        ends = starts + (window.size + window.lateness)
+        versions = self._version_codes(batch, tally)
+        segments = np.zeros((len(batch), len(self.spec.segments)), np.uint8)
+        for d, dimension in enumerate(self.dimensions):
+            segments[:, d] = dimension.codes(batch)
+        late = ends <= before
+        keep, repeated = self._meet(batch, versions, segments, starts, tally)
+        closed = ends <= self.closed_until
+        dropped = late if window.late == "count" else np.zeros(len(batch), np.bool_)
+        keep &= ~dropped
+        columns = private(columns_of(batch), self._overrides.privacy, self._overrides.hash_key)
+        folded = 0
+        for code in np.unique(versions):
+            mine = versions == code
+            version = self.versions[code]
+            rows = np.flatnonzero(mine & keep)
+            if len(rows) == len(batch):
+                folded += self.inputs.add(version, batch, columns, starts, self.dimensions, segments, closed)
+            elif len(rows):
+                part = {name: column.take(rows) for name, column in columns.items()}
+                folded += self.inputs.add(
+                    version,
+                    batch.take(rows),
+                    part,
+                    starts[rows],
+                    self.dimensions,
+                    segments[rows],
+                    closed[rows],
+                )
+            if repeated.any():
+                self.inputs.duplicates(version, starts[mine & repeated])
+        kept = int(np.count_nonzero(keep))
+        late_kept = int(np.count_nonzero(keep & (late | closed)))
+        repeats = int(np.count_nonzero(repeated))
+        tally.outcomes.update(
+            accepted=kept - late_kept,
+            late_folded=late_kept,
+            duplicate=repeats,
+            late_counted=len(batch) - kept - repeats,
+        )
+        return tally
+
+    def _meet(
+        self,
+        batch: Predictions,
+        versions: NDArray[np.uint16],
+        segments: NDArray[np.uint8],
+        starts: Ints,
+        tally: Tally,
+    ) -> tuple[Bools, Bools]:
+        """Join with labels that came before and look for duplicates; which rows to keep, which repeat."""
+        if self._join is None or not (self._deduplicate or self.cohorts is not None):
+            return np.ones(len(batch), np.bool_), np.zeros(len(batch), np.bool_)
+        if self.cohorts is None or self.shape is None:
+            fresh, lost = self._join.deduplicate(batch.keys, batch.time)
+            return fresh, ~fresh & ~lost
+        records = np.zeros(len(batch), self._dtype())
+        records["time"] = batch.time
+        records["version"] = versions
+        records["arm"] = _arms(batch)
+        records["segments"] = segments
+        records["prediction"] = self.shape.values(batch.prediction)
+        records["scores"] = self.shape.scores(batch.scores, len(batch))
+        met = self._join.predictions(batch.keys, records)
+        counted = np.flatnonzero(met.fresh)
+        self.cohorts.predicted(records[counted], starts[counted], self.dimensions)
+        self._joined(met.joined, tally)
+        tally.labels.update({outcome.name.lower(): count for outcome, count in met.waited.items()})
+        return met.fresh.copy(), ~met.fresh & ~met.late
+
+    def labels(self, batch: Labels) -> Tally:
+        """Take label events."""
+        tally = Tally()
+        if self._join is None or self.cohorts is None or self.shape is None:
+            tally.labels["unused"] += len(batch)
+            return tally
+        values = self.shape.values(batch.label)
+        met = self._join.labels(self._dtype(), batch.keys, batch.time, values, batch.weight)
+        counts = np.bincount(met.outcome, minlength=len(Outcome))
+        tally.labels.update(
+            {outcome.name.lower(): int(counts[outcome]) for outcome in Outcome if counts[outcome]}
+        )
+        self._joined(met.joined, tally)
+        return tally
+
+    def _dtype(self) -> np.dtype[np.void]:
+        return record_dtype(self.shape.n_scores if self.shape else 0, len(self.spec.segments))
+
+    def _joined(self, joined: Joined, tally: Tally) -> None:
+        if len(joined.rows) == 0 or self.cohorts is None:
+            return
+        rows = joined.rows
+        self.cohorts.labelled(joined, self.spec.window.start(rows["time"]), self.dimensions)
+        delay = rows["label_time"] - rows["time"]
+        self.delays.update(delay, joined.sign.astype(np.int64))
+        tally.delays = delay[joined.sign > 0]
+
+    # Windows
+
+    def due(self, watermark: int) -> list[Window]:
+        """Windows that may close, oldest first."""
+        window = self.spec.window
+        return self.inputs.due(watermark - window.size - window.lateness + 1)
+
+    def close(self, window: Window) -> None:
+        """Store a window; when its version is being learnt, learn from it."""
+        learner = self.learners.get(window.key.version)
+        if learner is not None and not window.reference and not window.key.segment:
+            if window.summary.n >= self.spec.window.min_events:
+                learner.add(window)
+                self._finish_learning(window.key.version, learner)
+            hidden = [name for name, wish in self._overrides.privacy.items() if wish != "keep"]
+            window.summary.sample.drop(hidden)
+        self.inputs.close(window)
+
+    def _finish_learning(self, version: str, learner: Learner) -> None:
+        wanted = self.spec.reference
+        key = self.name.encode() + b"\0" + version.encode()[:400]
+        if not isinstance(wanted, LearnSpec):
+            return
+        if learner.windows < wanted.windows or len(learner.sample) < wanted.rows:
+            fields: dict[str, Packable] = {"windows": learner.windows, "sample": learner.sample.to_bytes()}
+            self._state.put(LEARNERS, key, pack(fields))
+            return
+        reference = learn(learner.sample, self._overrides, f"learnt from {learner.windows} windows")
+        self._keep(reference)
+        self.references[version] = reference
+        del self.learners[version]
+        self._state.delete(LEARNERS, key)
+        self._settle()
+        self._open_cohorts()
+
+    def forget(self, watermark: int) -> None:
+        """Delete what is older than the retention."""
+        before = watermark - self.spec.retention
+        self.inputs.forget(before)
+        if self.cohorts is not None:
+            self.cohorts.forget(before)
+
+    def maturity(self, horizon: int) -> int:
+        """Age at which nearly all labels have come: the 99th percentile of delays, at most the horizon."""
+        late = self.delays.quantile(0.99) if self.delays.count >= 100 else None
+        return horizon if late is None else min(max(round(late), 0), horizon)
+
+
+def _arms(batch: Predictions) -> NDArray[np.uint8]:
+    codes = np.array([*(ARMS.index(name) if name in ARMS else 0 for name in batch.arm.names), 0, 0], np.uint8)
+    return np.asarray(codes[batch.arm.codes])

@@ -1,0 +1,119 @@
+"""Closed windows and cohorts as reports: values for metrics, pages and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from detectors.base import Floats, Status
+from detectors.quality import evaluate
+from detectors.summaries.histogram import Histogram
+from detectors.summaries.table import TableSummary
+from observer.model import ColumnState, Finding, Judged, QualityReport, QualityValue, WindowReport
+from observer.pipeline.cohorts import CohortKey
+from observer.pipeline.inputs import Window
+from observer.pipeline.monitor import Monitor
+from observer.ports import Judge
+
+PROBABILITIES = (0.05, 0.5, 0.95)
+
+
+def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowReport:
+    """Judge a window that is about to close."""
+    end = window.key.start + monitor.spec.window.size
+    summary, rows = window.summary, window.summary.n
+    reference = monitor.references.get(window.key.version)
+    judged: tuple[Judged, ...] = ()
+    if not window.reference:
+        status: str = "learning"
+    elif rows < monitor.spec.window.min_events:
+        status = "insufficient"
+    else:
+        if reference is not None and reference.version == window.reference:
+            judged = judge.judge(reference.summary, summary)
+        drifting = any(item.verdict.status is Status.DRIFT for item in judged)
+        status = "drift" if drifting else "stable" if judged else "insufficient"
+    findings = tuple(
+        Finding(window.key, end, item.subject, item.detector, item.verdict)
+        for item in judged
+        if item.verdict.status is Status.DRIFT
+    )
+    return WindowReport(
+        window.key,
+        end,
+        rows,
+        summary.counts.duplicates,
+        window.reference,
+        status,  # type: ignore[arg-type]  # one of the four literals above
+        judged,
+        findings,
+        tuple(_columns(summary)),
+    )
+
+
+def _columns(summary: TableSummary) -> Iterator[ColumnState]:
+    rows = max(summary.n, 1)
+    numbers, bins = summary.numbers, summary.numbers.bins
+    quantiles = _quantiles(numbers)
+    mean, finite = numbers.mean, numbers.finite
+    for i, name in enumerate(numbers.names):
+        counts = numbers.counts[i]
+        known = finite[i] > 0
+        yield ColumnState(
+            name,
+            missing=float(counts[bins + 2] + counts[bins + 3]) / rows,
+            invalid=float(counts[bins + 6]) / rows,
+            out_of_range=float(counts[0] + counts[bins + 1] + counts[bins + 4] + counts[bins + 5]) / rows,
+            mean=float(mean[i]) if known else None,
+            quantiles=tuple((p, float(q)) for p, q in zip(PROBABILITIES, quantiles[i], strict=True))
+            if known
+            else (),
+        )
+    top = summary.categories.vocabularies.top
+    for name, counts in zip(summary.categories.names, summary.categories.counts, strict=True):
+        yield ColumnState(
+            name,
+            missing=float(counts[top + 2]) / rows,
+            invalid=float(counts[top + 3]) / rows,
+            unseen=float(counts[top + 1]) / rows,
+        )
+
+
+def _quantiles(numbers: Histogram) -> Floats:
+    """Quantiles from bins, float64[F, len(PROBABILITIES)]: the lower boundary of the bin they fall in."""
+    if not numbers.names:
+        return np.empty((0, len(PROBABILITIES)))
+    inner = numbers.counts[:, : numbers.bins + 2]
+    reached = np.cumsum(inner, axis=1) / np.maximum(inner.sum(axis=1, keepdims=True), 1)
+    low = np.concatenate((numbers.minimum[:, None], numbers.boundaries), axis=1)
+    at = np.stack([(reached < p).sum(axis=1) for p in PROBABILITIES], axis=1)
+    found = np.take_along_axis(low, np.minimum(at, low.shape[1] - 1), axis=1)
+    return np.clip(found, numbers.minimum[:, None], numbers.maximum[:, None])
+
+
+def quality_report(monitor: Monitor, key: CohortKey, watermark: int, horizon: int) -> QualityReport:
+    """The cohort's quality as of `watermark` (milliseconds)."""
+    assert monitor.cohorts is not None  # noqa: S101 - the caller took `key` from the cohorts
+    cohort = monitor.cohorts.get(key)
+    end = key.start + monitor.spec.window.size
+    values = []
+    if cohort.labelled >= monitor.spec.min_labels:
+        values = [
+            QualityValue(f"{m.name}.{m.class_name}" if m.class_name else m.name, m.value, m.error, m.n)
+            for m in evaluate(cohort.outcomes)
+            if m.value is not None
+        ]
+    return QualityReport(
+        monitor.name,
+        key.version,
+        key.arm,
+        key.segment,
+        key.start,
+        end,
+        "matured" if watermark >= end + monitor.maturity(horizon) else "provisional",
+        watermark >= end + horizon,
+        cohort.predictions,
+        cohort.labelled,
+        tuple(values),
+    )

@@ -1,0 +1,16 @@
+"""Kafka: the only door to its client library."""
+
+from observer.sources.kafka.dead_letters import KafkaDeadLetters
+from observer.sources.kafka.report import DeadLetterReport, TopicReport, describe
+from observer.sources.kafka.source import KafkaSource
+from observer.sources.kafka.spec import KafkaSecurity, KafkaSpec
+
+__all__ = [
+    "DeadLetterReport",
+    "KafkaDeadLetters",
+    "KafkaSecurity",
+    "KafkaSource",
+    "KafkaSpec",
+    "TopicReport",
+    "describe",
+]

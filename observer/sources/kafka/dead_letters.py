@@ -1,0 +1,153 @@
+"""Writes events that cannot be used to a topic of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from observer.errors import ConfigError, Retryable
+from observer.model import Rejected
+from observer.sources.kafka.client import Settings, Trouble, connect, explain
+from observer.sources.kafka.spec import KafkaSpec
+
+ACCESS = "WRITE and DESCRIBE"
+"""The rights on the topic that writing takes."""
+
+MAX_BYTES = 1_000_000
+"""Longer payloads are cut: brokers refuse messages over 1 MiB unless told otherwise."""
+_DETAIL_CHARACTERS = 1_000
+_SECONDS = 30.0
+
+_SETTINGS: Settings = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "message.timeout.ms": 0,  # never dropped; `flush` says when it takes too long
+    "message.max.bytes": 2 * MAX_BYTES,
+    "linger.ms": 50,
+    "compression.type": "lz4",
+    "queue.buffering.max.messages": 10_000,
+    "queue.buffering.max.kbytes": 64 * 1024,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    payload: bytes
+    headers: list[tuple[str, str | bytes | None]]
+    size: int
+    """Bytes of the payload before any cut."""
+
+    def cut(self, size: int) -> _Letter:
+        return replace(self, payload=self.payload[:size])
+
+
+class KafkaDeadLetters:
+    """Produces each rejected payload to the Spec's dead-letter topic, with the reason in its headers.
+
+    Headers, all text: `observer-reason`, `observer-detail`, `observer-origin` (`topic[partition]@offset`),
+    `observer-model` (may be empty) and, on a payload that was cut, `observer-truncated` with its full
+    size in bytes. After a crash a letter may be written twice, never lost.
+
+    Parameters
+    ----------
+    spec : KafkaSpec
+        Whose `dead_letters` names the topic.
+    timeout : float
+        Seconds that `reject` may wait for room and `flush` for the brokers.
+
+    Raises
+    ------
+    ConfigError
+        The Spec names no topic, or librdkafka refuses a setting.
+    """
+
+    def __init__(self, spec: KafkaSpec, timeout: float = _SECONDS) -> None:
+        if spec.dead_letters is None:
+            raise ConfigError([f"kafka topic {spec.topic}: dead_letters: null, so nothing can be written"])
+        self._spec = spec
+        self._topic = spec.dead_letters
+        self._timeout = timeout
+        self._trouble = Trouble(spec, ACCESS)
+        self._refused: list[tuple[_Letter, KafkaError]] = []
+        self._producer = connect(Producer, spec, self._trouble, _SETTINGS)
+
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Take them into a bounded buffer; raises `Retryable` when it stays full for too long."""
+        for one in rejected:
+            headers = {
+                "observer-reason": one.reason,
+                "observer-detail": one.detail[:_DETAIL_CHARACTERS],
+                "observer-origin": str(one.origin),
+                "observer-model": one.model,
+            }
+            # Text from a broken payload may hold halves of surrogate pairs.
+            texts = [(name, value.encode(errors="replace")) for name, value in headers.items()]
+            self._send(_Letter(one.payload, [*texts], len(one.payload)).cut(MAX_BYTES))
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Return once the brokers have every letter.
+
+        Raises
+        ------
+        Retryable
+            That takes too long; the letters stay in the buffer, so that a later flush can succeed.
+        Permanent
+            The topic cannot be written to.
+        """
+        # Letters that were refused get one more chance now, and those too large for the topic another.
+        for _ in range(3):
+            refused, self._refused = self._refused, []
+            for letter, _error in refused:
+                self._send(letter)
+            waiting = self._producer.flush(self._timeout)
+            if not self._refused:
+                break
+        if self._trouble.failure:
+            raise self._trouble.failure
+        if self._refused:
+            raise explain(self._spec, self._topic, self._refused[0][1], ACCESS)
+        if waiting:
+            raise Retryable(
+                f"{waiting} dead letters not written to Kafka topic {self._topic} at {self._spec.brokers}"
+                f" within {self._timeout:g} s: {self._trouble.last or 'no answer'}; check that the topic"
+                " exists and the brokers run"
+            )
+
+    def close(self) -> None:
+        """Flush, then let the letters go that no broker took."""
+        try:
+            self.flush()
+        finally:
+            self._producer.purge()
+            self._producer.flush(1)
+
+    def _send(self, letter: _Letter) -> None:
+        headers = letter.headers
+        if len(letter.payload) < letter.size:
+            headers = [*headers, ("observer-truncated", str(letter.size))]
+        for _ in range(2):
+            try:
+                self._producer.produce(
+                    self._topic, letter.payload, headers=headers, on_delivery=partial(self._delivered, letter)
+                )
+            except BufferError:
+                self._producer.flush(self._timeout)
+            except KafkaException as error:
+                raise explain(self._spec, self._topic, error.args[0], ACCESS) from error
+            else:
+                return
+        raise Retryable(
+            f"the buffer of dead letters for Kafka topic {self._topic} at {self._spec.brokers} stays full:"
+            f" {self._trouble.last or 'no answer'}"
+        )
+
+    def _delivered(self, letter: _Letter, error: KafkaError | None, _message: Message) -> None:
+        if error is None or error.name() == "_PURGE_QUEUE":
+            return
+        if error.name() == "MSG_SIZE_TOO_LARGE":
+            letter = letter.cut(len(letter.payload) // 10)
+        self._refused.append((letter, error))

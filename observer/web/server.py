@@ -1,0 +1,82 @@
+"""The HTTP server, in a thread beside the pipeline's."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Self
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from observer.errors import Permanent
+
+
+class Server:
+    """Serves an application until it is stopped; also a context manager.
+
+    Parameters
+    ----------
+    app : ASGI application
+    host : str
+        Address to listen on; `0.0.0.0` for all of IPv4, `::` for all of IPv6.
+    port : int
+        0 takes a free one; the attribute `port` then says which.
+    """
+
+    def __init__(self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host = host
+        self.port = port
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                limit_concurrency=100,  # further requests are told 503
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen, and return once requests are answered; raises `Permanent` if that cannot be."""
+        listening = self._listen()
+        self.port = listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="web", daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            self._thread.join(0.01)
+            if not self._thread.is_alive():
+                listening.close()
+                raise Permanent("the web server ended while it was starting; the log says why")
+
+    def stop(self) -> None:
+        """Finish the requests under way and free the port; nothing happens if it does not run."""
+        if self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(10)
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self.port), family=family)
+        except OSError as error:
+            why = str(error.strerror).partition(" (while")[0]
+            raise Permanent(
+                f"cannot listen on {self.host}:{self.port}: {why}; "
+                "choose another host or port, or port 0 for a free one"
+            ) from error

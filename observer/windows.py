@@ -1,0 +1,140 @@
+"""Event time: which window an event belongs to, what counts as late, when a window may close.
+
+Whether an event is late depends only on what its own partition carried before it, so the answer is the
+same however partitions interleave and wherever a run was interrupted. A window closes by the slowest
+partition that is not idle, and a partition counts as idle only once it was read to its end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from detectors.base import Ints
+from observer.model import Partition
+
+END_OF_TIME = 2**62
+"""The watermark of a stream that has ended."""
+_BEGINNING = -(2**62)
+
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+def milliseconds(value: object) -> object:
+    """`90s`, `1h`, `1h30m`, `7d` as milliseconds; numbers are seconds."""
+    if isinstance(value, str):
+        pieces = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", value.replace(" ", ""))
+        if not pieces or "".join(number + unit for number, unit in pieces) != value.replace(" ", ""):
+            msg = (
+                f"{value!r} is not a duration; accepted: numbers with ms, s, m, h, d or w, as in 90s or 1h30m"
+            )
+            raise ValueError(msg)
+        return round(sum(float(number) * _UNITS[unit] for number, unit in pieces))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return round(value * 1000)
+    return value
+
+
+Milliseconds = Annotated[int, BeforeValidator(milliseconds)]
+"""A duration in the configuration, such as `1h`; milliseconds in the program."""
+
+
+class WindowSpec(BaseModel):
+    """How a model's events are cut into windows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Annotated[Milliseconds, Field(ge=1_000)] = 3_600_000
+    """Length of a tumbling window, aligned to the epoch (UTC)."""
+    lateness: Annotated[Milliseconds, Field(ge=0)] = 300_000
+    """How far events of one partition may arrive out of order before they are late."""
+    late: Literal["fold", "count"] = "fold"
+    """Late events: `fold` adds them to their window's stored summary; `count` only counts them."""
+    min_events: Annotated[int, Field(ge=1)] = 200
+    """Fewer rows than this and a window is `insufficient`, whatever it holds."""
+
+    def start(self, time: Ints) -> Ints:
+        """Start of the window of each time, milliseconds."""
+        return np.asarray(time - time % self.size)
+
+
+@dataclass(slots=True)
+class _Progress:
+    reached: int = _BEGINNING  # greatest event time, milliseconds
+    heard: float = 0.0  # when the last message came, seconds of the clock
+    caught_up: bool = False
+
+
+@dataclass(slots=True)
+class Watermarks:
+    """How far event time has come in every partition of one stream."""
+
+    idle_after: float
+    """Seconds of silence after which a partition that was read to its end holds no window open."""
+    _partitions: dict[Partition, _Progress] = field(default_factory=dict)
+    finished: bool = False
+
+    def open(self, partitions: tuple[Partition, ...], now: float) -> None:
+        """Make partitions known; one not known before holds windows open until it is heard or idle."""
+        for partition in partitions:
+            if partition not in self._partitions:
+                self._partitions[partition] = _Progress(heard=now)
+
+    def advance(
+        self, partitions: tuple[Partition, ...], partition: NDArray[np.int32], time: Ints, now: float
+    ) -> Ints:
+        """Take events in arrival order; per event, the greatest time its partition had reached before it.
+
+        `partition` is int32[n], indexing `partitions`; `time` is int64[n] in milliseconds.
+        """
+        self.open(partitions, now)
+        before = np.empty(len(time), np.int64)
+        for index in np.unique(partition):
+            progress = self._partitions[partitions[index]]
+            rows = np.flatnonzero(partition == index)
+            reached = np.maximum.accumulate(np.concatenate(([progress.reached], time[rows])))
+            before[rows] = reached[:-1]
+            progress.reached = int(reached[-1])
+            progress.heard = now
+            progress.caught_up = False
+        return before
+
+    def note_caught_up(self, partitions: tuple[Partition, ...], caught_up: frozenset[int]) -> None:
+        """Say which partitions were read to their end."""
+        for index in caught_up:
+            if partitions[index] in self._partitions:
+                self._partitions[partitions[index]].caught_up = True
+
+    def current(self, now: float) -> int | None:
+        """Event time up to which everything was seen, milliseconds; None while nothing can be said."""
+        if self.finished:
+            return END_OF_TIME
+        holding = [
+            progress.reached
+            for progress in self._partitions.values()
+            if not (progress.caught_up and now - progress.heard > self.idle_after)
+        ]
+        if not holding:  # all idle: event time goes on with the clock, so that the last window closes
+            latest = max(self._partitions.values(), key=lambda p: (p.reached, p.heard), default=None)
+            if latest is None or latest.reached == _BEGINNING:
+                return None
+            return latest.reached + int((now - latest.heard - self.idle_after) * 1000)
+        lowest = min(holding)
+        return None if lowest == _BEGINNING else lowest
+
+    def reached(self) -> Mapping[Partition, int]:
+        """Greatest event time per partition that had an event; what a checkpoint keeps."""
+        return {
+            p: progress.reached for p, progress in self._partitions.items() if progress.reached != _BEGINNING
+        }
+
+    def restore(self, reached: Mapping[Partition, int], now: float) -> None:
+        """Go on from what `reached` gave."""
+        for partition, time in reached.items():
+            self._partitions[partition] = _Progress(reached=time, heard=now)
