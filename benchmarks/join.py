@@ -68,7 +68,7 @@ def measure(n: int, orphans: float = 0.0) -> dict[str, float]:
                 pairs += len(found.joined.rows)
                 ahead += size
             if time.perf_counter() - last > COMMIT_EVERY or begin >= n:
-                join.expire(now - HORIZON)
+                join.expire(min(now, HORIZON))
                 state.commit()
                 commits += 1
                 last = time.perf_counter()

@@ -17,6 +17,7 @@ import numpy as np
 from detectors import catalog
 from detectors.base import Categories, Column, Numbers, Status, Verdict
 from detectors.conformance import summarise, table_of
+from detectors.statistical.multiple import correct
 from detectors.summaries.table import Table, TableSummary
 
 SIZES = ((200, 200), (1000, 1000), (1000, 5000), (5000, 200), (200, 10_000), (10_000, 1000))
@@ -57,7 +58,11 @@ def verdicts(name: str, reference: TableSummary, window: TableSummary) -> list[V
     """What a detector, by name, says of all columns it can judge."""
     detector = catalog.build(name)
     kinds = [kind for kind in detector.applies_to if kind == "table" or part_names(kind, reference)]
-    return [v for kind in kinds for v in detector.compare(catalog.part(kind, reference), catalog.part(kind, window))]
+    return [
+        v
+        for kind in kinds
+        for v in detector.compare(catalog.part(kind, reference), catalog.part(kind, window))
+    ]
 
 
 def part_names(kind: Any, summary: TableSummary) -> tuple[str, ...]:
@@ -77,9 +82,8 @@ def windows(
 
 def null_rates(rounds: int = 25) -> dict[str, dict[str, tuple[float, float]]]:
     """Detector -> "n/m" -> share of p-values below .05 and below .01 on unchanged data."""
-    plans: dict[str, tuple[Rows, int, int]] = {
-        name: (numeric, 40, rounds) for name in ("ks", "wasserstein", "psi", "jensen_shannon", "out_of_range")
-    }
+    of_numbers = ("ks", "wasserstein", "psi", "jensen_shannon", "out_of_range")
+    plans: dict[str, tuple[Rows, int, int]] = dict.fromkeys(of_numbers, (numeric, 40, rounds))
     for name in ("g_test", "chi_square", "total_variation", "unseen_categories"):
         plans[name] = (categorical, 40, rounds)
     for d in (2, 20, 50):
@@ -121,7 +125,9 @@ def power(rounds: int = 60, n: int = 10_000, m: int = 500) -> dict[str, dict[str
         ".3 .3 .2 .15 .05 to .2 .4 .2 .15 .05": shares(0.2, 0.4, 0.2, 0.15, 0.05),
     }
     base = {"x": Numbers(rng.standard_normal(n))}
-    base_c = {"c": Categories(rng.choice(5, n, p=(0.3, 0.3, 0.2, 0.15, 0.05)).astype(np.int32), tuple("abcde"))}
+    base_c = {
+        "c": Categories(rng.choice(5, n, p=(0.3, 0.3, 0.2, 0.15, 0.05)).astype(np.int32), tuple("abcde"))
+    }
     out: dict[str, dict[str, float]] = {}
     for columns, changes, names in (
         (base, numeric_changes, ("ks", "wasserstein", "psi", "jensen_shannon")),
@@ -144,9 +150,7 @@ def power(rounds: int = 60, n: int = 10_000, m: int = 500) -> dict[str, dict[str
     return out
 
 
-def _joint_changes(
-    rng: np.random.Generator, d: int, m: int
-) -> dict[str, Callable[[], Mapping[str, Column]]]:
+def _joint_changes(rng: np.random.Generator, d: int, m: int) -> dict[str, Callable[[], Mapping[str, Column]]]:
     def shifted() -> dict[str, Column]:
         columns = correlated(rng, m, d)
         columns["x0"] = Numbers(columns["x0"].values + 0.2)  # type: ignore[union-attr]
@@ -167,8 +171,6 @@ def _joint_changes(
 
 def found(name: str, reference: TableSummary, made: list[TableSummary]) -> float:
     """Share of windows with a drift after Holm over the columns."""
-    from detectors.statistical.multiple import correct
-
     hits = [any(v.status is Status.DRIFT for v in correct(verdicts(name, reference, w), ALPHA)) for w in made]
     return float(np.mean(hits))
 

@@ -77,7 +77,7 @@ class PendingJoins(Protocol):
         """uint8[n, width]: the record of each row of `keys` (uint64[n, 2]), all zero where absent."""
 
     def add(self, space: str, keys: NDArray[np.uint64], records: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Set the records whose keys are not there yet, and say which; of a repeated key the first row stays."""
+        """Set the records whose keys are new, and say which are; of a repeated key the first row stays."""
 
     def store(self, space: str, keys: NDArray[np.uint64], records: NDArray[np.uint8]) -> None:
         """Set the records (uint8[n, width]); of a repeated key the last row stays."""

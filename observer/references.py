@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detectors.base import Categories, Column, Floats, Numbers
 from detectors.summaries.categories import KNOWN, TOP, Vocabularies, as_categories, vocabulary
 from detectors.summaries.histogram import BINS, Binning, quantile_boundaries
+from detectors.summaries.outcomes import score_edges
 from detectors.summaries.packing import pack, unpack
 from detectors.summaries.sample import Sample
 from detectors.summaries.scores import ScoreTable
@@ -69,6 +70,8 @@ class Reference:
     notes: Mapping[str, str]
     segments: Mapping[str, tuple[str, ...]]
     privacy: Mapping[str, Privacy]
+    score_edges: Mapping[str, Floats]
+    """Score column -> edges of the bins its outcomes are counted in; made from all scores, tails included."""
     description: str
     version: str = field(init=False)
 
@@ -94,6 +97,8 @@ class Reference:
                 "notes": dict(self.notes),
                 "segments": {name: list(values) for name, values in self.segments.items()},
                 "privacy": dict(self.privacy),
+                "scores": sorted(self.score_edges),
+                "score_edges": np.array([self.score_edges[name] for name in sorted(self.score_edges)]),
                 "numeric": list(table.binning.names),
                 "bins": table.binning.bins,
                 "boundary_counts": np.array([len(b) for b in table.binning.columns], np.int64),
@@ -145,6 +150,7 @@ class Reference:
             fields["notes"],
             {name: tuple(values) for name, values in fields["segments"].items()},
             fields["privacy"],
+            dict(zip(fields["scores"], fields["score_edges"], strict=True)),
             outer["description"],
         )
 
@@ -256,6 +262,11 @@ def build(
         notes,
         {name: vocabulary(column, 20)[0] for name, column in (segments or {}).items()},
         {name: value for name, value in overrides.privacy.items() if name in given},
+        {
+            name: score_edges(_finite(numeric[name]), 256 if name == SCORE else 64)
+            for name in numeric
+            if name.startswith(SCORE)
+        },
         description,
     )
 

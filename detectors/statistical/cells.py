@@ -6,13 +6,15 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from detectors.base import Ints
+from detectors.base import Bools, Ints
+from detectors.statistical.spec import shortage
 from detectors.summaries.categories import CategoryCounts
 from detectors.summaries.histogram import Histogram
 
 Columns: TypeAlias = Histogram | CategoryCounts
 
-_NEGLIGIBLE = 0.25  # bias of the rest cell, in standard deviations of its null
+_NEGLIGIBLE = 0.25  # bias of a cell, in standard deviations of its null
+_PER_GROUP = 40  # rows of the smaller sample, in the mean
 
 
 class Cells(NamedTuple):
@@ -25,11 +27,21 @@ class Cells(NamedTuple):
 
     reference: Ints
     window: Ints
+    alike: Bools
+    """bool[C]: several categories, of which none could be told apart from the rest."""
 
     @property
     def degrees(self) -> Ints:
         """Cells in use, less one: int64[C]."""
         return np.asarray(np.maximum(((self.reference + self.window) > 0).sum(axis=1) - 1, 0))
+
+
+def unjudged(table: Cells, least: int) -> dict[int, str]:
+    """Column -> why it cannot be judged, where it cannot."""
+    reasons = shortage(table.reference.sum(axis=1), table.window.sum(axis=1), least)
+    for i in np.flatnonzero(table.alike):
+        reasons.setdefault(int(i), "categories too many and too alike in frequency to be told from the rest")
+    return reasons
 
 
 def usable(columns: Columns) -> Ints:
@@ -57,7 +69,7 @@ def cells(reference: Columns, window: Columns, groups: int) -> Cells:
 
 
 def quantile_groups(reference: Histogram, window: Histogram, groups: int) -> Cells:
-    """Bins merged into at most `groups` of nearly equal reference mass.
+    """Bins merged into at most `groups` of nearly equal reference mass, 40 values or more in each.
 
     What lies beyond the reference's range joins the outermost groups: the range is the reference's
     own, so it is empty there by construction, which no test of equal shares allows for.
@@ -66,8 +78,10 @@ def quantile_groups(reference: Histogram, window: Histogram, groups: int) -> Cel
     size = len(r)
     total = np.maximum(r.sum(axis=1, keepdims=True), 1)
     middle = (np.cumsum(r, axis=1) - r / 2) / total
+    fewest = np.minimum(r.sum(axis=1), w.sum(axis=1))
+    some = np.clip(fewest // _PER_GROUP, 2, groups)[:, None]
     # An empty bin at the very end would else open a group of its own.
-    group = np.minimum((middle * groups).astype(np.int64), groups - 1)
+    group = np.minimum((middle * some).astype(np.int64), some - 1)
     last = np.where(r > 0, group, 0).max(axis=1, keepdims=True)
     first = np.where(r > 0, group, groups).min(axis=1, keepdims=True)
     group = np.maximum(np.minimum(group, last), np.minimum(first, last))
@@ -77,7 +91,7 @@ def quantile_groups(reference: Histogram, window: Histogram, groups: int) -> Cel
         sums = np.bincount(flat, counts.ravel(), minlength=size * groups)
         return sums.reshape(size, groups).astype(np.int64)
 
-    return Cells(merged(r), merged(w))
+    return Cells(merged(r), merged(w), np.zeros(size, np.bool_))
 
 
 def category_cells(reference: CategoryCounts, window: CategoryCounts) -> Cells:
@@ -86,7 +100,9 @@ def category_cells(reference: CategoryCounts, window: CategoryCounts) -> Cells:
     Which categories count as frequent, and which as known, was chosen by looking at the reference, so
     the reference has too many rows in the chosen ones. By Good and Turing the rest cell then lacks
     (c + 1) N_{c+1} reference rows, c being the largest count in it and N_k the number of categories
-    seen k times. Categories join the rest, rarest first, until that is small against chance.
+    seen k times, which the categories just above c have too many. Categories join the rest, rarest
+    first, until that is small against the chance variation of one category of c + 1 rows: until a
+    wide enough gap in the counts.
     """
     top = reference.counts.shape[1] - 4
     r, w = reference.counts[:, : top + 2], window.counts[:, : top + 2]
@@ -102,9 +118,7 @@ def category_cells(reference: CategoryCounts, window: CategoryCounts) -> Cells:
     kept = np.arange(top + 1)
     above = (falling[:, None, :] > near[:, :, None]).sum(axis=2)
     density = np.maximum(kept - above, 0) / (near - c)
-    rest = n[:, None] - np.concatenate((np.zeros((len(n), 1), np.int64), np.cumsum(falling, axis=1)), axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        noise = np.sqrt(np.maximum(rest, 1) * (1.0 + (n / m)[:, None]))
+    noise = np.sqrt((c + 1.0) * (1.0 + n / np.maximum(m, 1))[:, None])
     harmless = (c + 1.0) * density <= _NEGLIGIBLE * noise
     complete = (outside == 0) & (w[:, top] + w[:, top + 1] == 0)  # nothing was cut, nothing is new
     harmless[complete, top] = True
@@ -118,4 +132,5 @@ def category_cells(reference: CategoryCounts, window: CategoryCounts) -> Cells:
         others = columns.sum(axis=1) - frequent.sum(axis=1)
         return np.concatenate((frequent, others[:, None]), axis=1)
 
-    return Cells(merged(r), merged(w))
+    several = ((r[:, :top] + w[:, :top]) > 0).sum(axis=1) + (outside > 0) > 1
+    return Cells(merged(r), merged(w), (keep == 0) & several)

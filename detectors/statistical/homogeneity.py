@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from detectors.base import Floats, Verdict
-from detectors.statistical.cells import Cells, category_cells
+from detectors.statistical.cells import Cells, category_cells, unjudged
 from detectors.statistical.nulls import (
     STATISTICS,
     absolute_sum,
@@ -33,12 +33,12 @@ class _Homogeneity(Spec):
         """One verdict a column; `alpha` overrides the detector's level."""
         table = category_cells(reference, window)
         n, m = table.reference.sum(axis=1), table.window.sum(axis=1)
-        statistic = STATISTICS[self._statistic](*table)
-        variation = STATISTICS["variation"](*table)
+        statistic = STATISTICS[self._statistic](table.reference, table.window)
+        variation = STATISTICS["variation"](table.reference, table.window)
         p_value = self._asymptotic(statistic, table)
-        p_value = permutation_p_values(self._statistic, *table, statistic, p_value)
+        p_value = permutation_p_values(self._statistic, table.reference, table.window, statistic, p_value)
         effect = np.sqrt(np.maximum(variation**2 - _variation_null(table)[1], 0.0))
-        return verdicts(self, statistic, effect, p_value, n, m, alpha)
+        return verdicts(self, statistic, effect, p_value, n, m, alpha, unjudged(table, self.min_rows))
 
     def _asymptotic(self, statistic: Floats, table: Cells) -> Floats:
         raise NotImplementedError
@@ -60,7 +60,7 @@ class GTest(_Homogeneity):
     _statistic: ClassVar[str] = "g"
 
     def _asymptotic(self, statistic: Floats, table: Cells) -> Floats:
-        return chi_square_p_value(statistic / williams(*table), table.degrees)
+        return chi_square_p_value(statistic / williams(table.reference, table.window), table.degrees)
 
 
 class ChiSquare(_Homogeneity):

@@ -9,7 +9,7 @@ from pydantic import Field
 from scipy.special import xlogy
 
 from detectors.base import Verdict
-from detectors.statistical.cells import Columns, cells
+from detectors.statistical.cells import Columns, cells, unjudged
 from detectors.statistical.nulls import chi_square_p_value, pearson_statistic, sampling
 from detectors.statistical.spec import Kind, Spec, verdicts
 
@@ -29,7 +29,7 @@ class JensenShannon(Spec):
     applies_to: ClassVar[tuple[Kind, ...]] = ("number", "category")
     type: Literal["jensen_shannon"] = "jensen_shannon"
     minimum_effect: float = Field(0.1, ge=0, description="Distance, 0 to 1.")
-    groups: int = Field(10, ge=2, le=256, description="Cells of a numeric column.")
+    groups: int = Field(10, ge=2, le=256, description="Most cells of a numeric column.")
 
     def compare(self, reference: Columns, window: Columns, alpha: float | None = None) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
@@ -42,5 +42,7 @@ class JensenShannon(Spec):
         divergence = np.maximum(entropy.sum(axis=1), 0.0) / np.log(2)
         by_chance = table.degrees * sampling(n, m) / (8 * np.log(2))
         effect = np.sqrt(np.maximum(divergence - by_chance, 0.0))
-        p_value = chi_square_p_value(pearson_statistic(*table), table.degrees)
-        return verdicts(self, np.sqrt(divergence), effect, p_value, n, m, alpha)
+        p_value = chi_square_p_value(pearson_statistic(table.reference, table.window), table.degrees)
+        return verdicts(
+            self, np.sqrt(divergence), effect, p_value, n, m, alpha, unjudged(table, self.min_rows)
+        )

@@ -23,9 +23,11 @@ class AutoCodec(Codec):
 
     def read(self, poll: Poll, stream: Stream, indexes: Sequence[int]) -> None:
         """Add the messages at `indexes` to the poll."""
-        values = poll.messages.values
-        firsts = list(map(_first_byte, map(values.__getitem__, indexes)))
+        firsts = list(map(_first_byte, poll.payloads(indexes)))
         codecs = {first: self._by_first.get(first, self._json) for first in set(firsts)}
+        if len(set(codecs.values())) == 1:
+            codecs[firsts[0]].read(poll, stream, indexes)
+            return
         for codec in dict.fromkeys(codecs.values()):
-            theirs = [index for index, first in zip(indexes, firsts, strict=True) if codecs[first] is codec]
+            theirs = [at for at, first in zip(indexes, firsts, strict=True) if codecs[first] is codec]
             codec.read(poll, stream, theirs)

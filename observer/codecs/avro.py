@@ -16,6 +16,7 @@ import msgspec
 
 from observer.codecs import events
 from observer.codecs.base import Codec, Context, Limits, Poll, within
+from observer.codecs.rows import Rows
 from observer.errors import Permanent, Retryable
 from observer.model import Schema, Stream
 
@@ -69,7 +70,7 @@ class SchemaRegistry:
         self._client.close()
 
 
-def parse_schema(text: str) -> Any:  # noqa: ANN401  # fastavro's parsed schemas are untyped
+def parse_schema(text: str) -> Any:  # fastavro's parsed schemas are untyped
     """Parse the text of an Avro schema; raises `Permanent` saying what is wrong with it."""
     try:
         return fastavro.parse_schema(json.loads(text))
@@ -84,7 +85,7 @@ def parse_schema(text: str) -> Any:  # noqa: ANN401  # fastavro's parsed schemas
         raise Permanent(f"not an Avro schema: {error!r}"[:300]) from error
 
 
-def _plain(record: Any) -> Any:  # noqa: ANN401  # whatever the schema says
+def _plain(record: Any) -> Any:  # whatever the schema says
     """The record with the logical types of `time` and `id` as JSON would have them."""
     if isinstance(record, dict):
         time = record.get("time")
@@ -126,10 +127,12 @@ class AvroCodec(Codec):
     def read(self, poll: Poll, stream: Stream, indexes: Sequence[int]) -> None:
         """Add the messages at `indexes` to the poll."""
         indexes = within(poll, indexes, self._context.limits.max_message_bytes)
+        rows = Rows(self._context, poll, stream)
         for start in range(0, len(indexes), _CHUNK):
-            self._read_chunk(poll, stream, indexes[start : start + _CHUNK])
+            self._read_chunk(poll, rows, stream, indexes[start : start + _CHUNK])
+        rows.finish()
 
-    def _read_chunk(self, poll: Poll, stream: Stream, indexes: Sequence[int]) -> None:
+    def _read_chunk(self, poll: Poll, rows: Rows, stream: Stream, indexes: Sequence[int]) -> None:
         kind = events.Event if stream == "predictions" else events.LabelEvent
         decoded, good, refused = [], [], dict[int, str]()
         for index in indexes:
@@ -140,16 +143,14 @@ class AvroCodec(Codec):
                 decoded.append(msgspec.convert(_plain(record), kind))
                 good.append(index)
             except msgspec.ValidationError as error:
-                model = record.get("model") if isinstance(record, dict) else None
-                known = model if isinstance(model, str) and model in self._context.schemas else ""
-                poll.reject(index, "invalid", events.explain(error), model=known)
+                poll.reject(index, "invalid", events.explain(error), model=self._context.model_of(record))
             except Retryable:
                 raise
             except Exception as error:  # fastavro raises whatever bad bytes lead it to
                 poll.reject(index, "undecodable", f"not Avro of its schema: {error}"[:300])
-        events.add(self._context, poll, stream, decoded, good)
+        rows.extend(decoded, good)
 
-    def _record(self, payload: bytes, stream: Stream, refused: dict[int, str]) -> Any:  # noqa: ANN401
+    def _record(self, payload: bytes, stream: Stream, refused: dict[int, str]) -> Any:
         """The record that the payload holds, of whatever type its schema says."""
         stream_of = io.BytesIO(payload)
         written = self._written.get(stream)
@@ -162,7 +163,7 @@ class AvroCodec(Codec):
             raise Permanent("bytes follow the record")
         return record
 
-    def _by_id(self, schema_id: int, refused: dict[int, str]) -> Any:  # noqa: ANN401
+    def _by_id(self, schema_id: int, refused: dict[int, str]) -> Any:
         """Schema of the id, asked for once; one refused is not asked for again within a chunk."""
         if schema_id in refused:
             raise Permanent(refused[schema_id])

@@ -41,6 +41,10 @@ class Limits(BaseModel):
     """Seconds that an event time may lie ahead of the clock."""
 
 
+Batch = TypeVar("Batch", Predictions, Labels)
+Part = TypeVar("Part")
+
+
 class Names:
     """The first `limit` distinct names over the life of a codec; those that come together in sorted order."""
 
@@ -77,6 +81,11 @@ class Context:
         self.schemas[model] = Schema({})
         return True
 
+    def model_of(self, event: object) -> str:
+        """The known model that an otherwise invalid event names, or nothing."""
+        model = event.get("model") if isinstance(event, dict) else None
+        return model if isinstance(model, str) and model in self.schemas else ""
+
     def refusal(self, model: str) -> str:
         """Why `knows` said no, for a person."""
         if self.learn_unknown:
@@ -105,6 +114,12 @@ class Poll:
         self._rejected: list[tuple[int, Rejected]] = []
         self._predictions: dict[str, list[Predictions]] = {}
         self._labels: dict[str, list[Labels]] = {}
+
+    def payloads(self, indexes: Sequence[int]) -> list[bytes]:
+        """The messages at `indexes`."""
+        if isinstance(indexes, range):
+            return self.messages.values[indexes.start : indexes.stop]
+        return [self.messages.values[index] for index in indexes]
 
     def reject(
         self, message: int, reason: str, detail: str, *, model: str = "", payload: bytes | None = None
@@ -168,8 +183,7 @@ class Codec(ABC):
 
 def within(poll: Poll, indexes: Sequence[int], limit: int) -> Sequence[int]:
     """Reject messages of no bytes or more than `limit`; the indexes of the others."""
-    values = poll.messages.values
-    sizes = np.fromiter(map(len, map(values.__getitem__, indexes)), np.int64, len(indexes))
+    sizes = np.fromiter(map(len, poll.payloads(indexes)), np.int64, len(indexes))
     bad = (sizes == 0) | (sizes > limit)
     if not bad.any():
         return indexes
@@ -184,10 +198,6 @@ def within(poll: Poll, indexes: Sequence[int], limit: int) -> Sequence[int]:
 
 def _excerpt(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:80] + "…")
-
-
-Batch = TypeVar("Batch", Predictions, Labels)
-Part = TypeVar("Part")
 
 
 def _merge(batches: list[Batch], join: Callable[[list[Batch]], Batch]) -> Batch:

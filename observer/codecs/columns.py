@@ -66,29 +66,40 @@ def categories(values: Iterable[Any], n: int, interner: Interner) -> Categories:
     return Categories(codes, interner.names)
 
 
-def checked_categories(values: Sequence[Any], accepted: frozenset[type] = SCALAR_TYPES) -> Categories:
+def checked_categories(values: list[Any], accepted: frozenset[type] = SCALAR_TYPES) -> Categories:
     """Encode values of any type; those not of an accepted type (nor None) are `INVALID`."""
-    good = _of_types(values, accepted | {type(None)})
-    if good is None:
+    accepted |= {type(None)}
+    if set(map(type, values)) <= accepted:
         return categories(values, len(values), Interner())
-    some = categories(compress(values, good), int(good.sum()), Interner())
+    good = _of_types(values, accepted)
+    some = categories(compress(values, good.tolist()), int(good.sum()), Interner())
     codes = np.full(len(values), INVALID, np.int32)
     codes[good] = some.codes
     return Categories(codes, some.names)
 
 
-def checked_numbers(values: Sequence[Any]) -> Numbers:
+def absent(values: list[Any]) -> bool:
+    """Whether all values are None."""
+    return values.count(None) == len(values)
+
+
+def checked_numbers(values: list[Any]) -> Numbers:
     """Column of values of any type; whatever is neither number nor None is invalid."""
+    n = len(values)
+    kinds = set(map(type, values))
+    if kinds == {type(None)}:
+        return no_numbers(n)
     nulls = None
-    if None in values:
-        nulls = np.fromiter(map(partial(is_, None), values), np.bool_, len(values))
-    good = _of_types(values, NUMBER_TYPES)
-    if good is None:
+    if type(None) in kinds:
+        nulls = np.fromiter(map(partial(is_, None), values), np.bool_, n)
+    if kinds <= NUMBER_TYPES:
         try:
-            return Numbers(np.fromiter(values, np.float64, len(values)), nulls)
+            return Numbers(np.fromiter(values, np.float64, n), nulls)
         except OverflowError:  # an integer beyond the largest float
-            good = np.ones(len(values), np.bool_)
-    out = np.full(len(values), np.nan)
+            good = np.ones(n, np.bool_)
+    else:
+        good = _of_types(values, NUMBER_TYPES)
+    out = np.full(n, np.nan)
     for row in np.flatnonzero(good).tolist():
         try:
             out[row] = values[row]
@@ -97,7 +108,7 @@ def checked_numbers(values: Sequence[Any]) -> Numbers:
     return Numbers(out, nulls, ~good)
 
 
-def inferred(values: Sequence[Any]) -> Column:
+def inferred(values: list[Any]) -> Column:
     """Column of a feature whose type is not known: numbers if all are, else categories."""
     kinds = set(map(type, values))
     if kinds & {str, bool}:
@@ -105,7 +116,7 @@ def inferred(values: Sequence[Any]) -> Column:
     return checked_numbers(values)
 
 
-def class_column(values: Sequence[Any]) -> Column:
+def class_column(values: list[Any]) -> Column:
     """Column of predictions or labels, none None: numbers if all are, else categories."""
     if set(map(type, values)) <= NUMBER_TYPES:
         return checked_numbers(values)
@@ -134,10 +145,8 @@ def flags(mask: Bools) -> Bools | None:
     return mask if mask.any() else None
 
 
-def _of_types(values: Sequence[Any], accepted: frozenset[type]) -> Bools | None:
-    """Which values are of an accepted type; None when all are."""
-    if set(map(type, values)) <= accepted:
-        return None
+def _of_types(values: list[Any], accepted: frozenset[type]) -> Bools:
+    """Which values are of an accepted type."""
     return np.fromiter(map(accepted.__contains__, map(type, values)), np.bool_, len(values))
 
 

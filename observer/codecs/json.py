@@ -9,7 +9,7 @@ import msgspec
 
 from observer.codecs import events
 from observer.codecs.base import Codec, Context, Limits, Poll, within
-from observer.codecs.events import grouped
+from observer.codecs.rows import Rows, grouped
 from observer.model import Schema, Stream
 
 CHUNK = 500
@@ -37,82 +37,78 @@ class JsonCodec(Codec):
         self._context = Context(schemas, limits or Limits(), learn_unknown=learn_unknown)
         self._event = msgspec.json.Decoder(events.Event)
         self._label = msgspec.json.Decoder(events.LabelEvent)
-        self._named = msgspec.json.Decoder(events.Named)
         self._build()
 
     def read(self, poll: Poll, stream: Stream, indexes: Sequence[int]) -> None:
         """Add the messages at `indexes` to the poll."""
         indexes = within(poll, indexes, self._context.limits.max_message_bytes)
+        rows = Rows(self._context, poll, stream)
         read = self._read_predictions if stream == "predictions" else self._read_labels
         for start in range(0, len(indexes), CHUNK):
-            read(poll, indexes[start : start + CHUNK])
+            read(poll, rows, indexes[start : start + CHUNK])
+        rows.finish()
 
     def _build(self) -> None:
         """Make the structs of the models known by now, and the one decoder that picks among them."""
-        schemas = self._context.schemas
-        structs = {model: events.fast_event(model, schema) for model, schema in schemas.items()}
+        structs = {model: events.fast_event(model, schema) for model, schema in self._context.schemas.items()}
         self._models = {struct: model for model, struct in structs.items()}
-        self._features = {
-            model: events.struct_features(schema) for model, schema in schemas.items() if schema.features
-        }
         union: Any = None
         for struct in structs.values():
             union = struct if union is None else union | struct
         self._fast = None if union is None else msgspec.json.Decoder(union)
 
-    def _read_predictions(self, poll: Poll, indexes: Sequence[int]) -> None:
+    def _read_predictions(self, poll: Poll, rows: Rows, indexes: Sequence[int]) -> None:
         if len(self._models) < len(self._context.schemas):  # one has been met that is to be learnt
             self._build()
         if self._fast is None:
-            self._read_each(poll, "predictions", indexes)
+            self._read_each(poll, rows, self._event, indexes)
             return
-        decoded = _decode(self._fast.decode, poll, indexes)
-        refused: list[int] = []
-        for struct, some, where in grouped(decoded, list(map(type, decoded)), indexes):
-            if struct is type(None):
-                refused = where.tolist()
-                continue
-            model = self._models[struct]
-            features = self._features.get(model) or events.mapping_features(self._context, model, poll)
-            poll.add(events.predictions(self._context, poll, model, some, where, features))
-        if refused:
-            self._read_each(poll, "predictions", refused)
+        decoded = _decode(self._fast.decode, poll.payloads(indexes))
+        for struct, some, messages in grouped(decoded, type, indexes):
+            model = self._models.get(struct)
+            if model is None:
+                self._read_each(poll, rows, self._event, messages.tolist())
+            else:
+                structs = events.has_struct(self._context.schemas[model])
+                rows.extend_model(model, some, messages, structs=structs)
 
-    def _read_labels(self, poll: Poll, indexes: Sequence[int]) -> None:
-        decoded = _decode(self._label.decode, poll, indexes)
+    def _read_labels(self, poll: Poll, rows: Rows, indexes: Sequence[int]) -> None:
+        decoded = _decode(self._label.decode, poll.payloads(indexes))
         if None in decoded:
-            self._read_each(poll, "labels", indexes)
+            self._read_each(poll, rows, self._label, indexes)
         else:
-            events.add(self._context, poll, "labels", decoded, indexes)
+            rows.extend(decoded, indexes)
 
-    def _read_each(self, poll: Poll, stream: Stream, indexes: Sequence[int]) -> None:
+    def _read_each(
+        self, poll: Poll, rows: Rows, decoder: msgspec.json.Decoder[Any], indexes: Sequence[int]
+    ) -> None:
         """Read messages of which some are refused: a cell, the model, or the whole event is wrong."""
-        decode = self._event.decode if stream == "predictions" else self._label.decode
         decoded, good = [], []
         for index in indexes:
-            payload = poll.messages.values[index]
             try:
-                decoded.append(decode(payload))
+                decoded.append(decoder.decode(poll.messages.values[index]))
                 good.append(index)
-            except msgspec.ValidationError as error:
-                poll.reject(index, "invalid", events.explain(error), model=self._model_of(payload))
             except _MALFORMED as error:
-                poll.reject(index, "undecodable", f"not JSON: {error}"[:200])
-        events.add(self._context, poll, stream, decoded, good)
+                self._refuse(poll, index, error)
+        rows.extend(decoded, good)
 
-    def _model_of(self, payload: bytes) -> str:
-        """The known model that an invalid event names, or nothing."""
+    def _refuse(self, poll: Poll, index: int, error: Exception) -> None:
+        """Reject a message as invalid, or, if it is no JSON to its end, as undecodable."""
+        event = None
         try:
-            model = self._named.decode(payload).model
-        except _MALFORMED:
-            return ""
-        return model if isinstance(model, str) and model in self._context.schemas else ""
+            event = msgspec.json.decode(poll.messages.values[index])
+        except msgspec.ValidationError:  # a number out of range
+            pass
+        except _MALFORMED as malformed:
+            poll.reject(index, "undecodable", f"not JSON: {malformed}"[:200])
+            return
+        poll.reject(index, "invalid", events.explain(error), model=self._context.model_of(event))
 
 
-def _decode(decode: Callable[[bytes], Any], poll: Poll, indexes: Sequence[int]) -> list[Any]:
-    """Decode the messages at `indexes`, each on its own; None where one is refused."""
+def _decode(decode: Callable[[bytes], Any], payloads: list[bytes]) -> list[Any]:
+    """Decode the payloads, each on its own; None where one is refused."""
     decoded: list[Any] = []
-    rest = map(poll.messages.values.__getitem__, indexes)
+    rest = iter(payloads)
     while True:
         try:
             # A refusal leaves `decoded` with what came before it, and `rest` after the message refused.

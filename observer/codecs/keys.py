@@ -17,15 +17,17 @@ _MULTIPLY_A = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 _MULTIPLY_B = np.uint64(0xC2B2AE3D27D4EB4F)
 _FINAL_1 = np.uint64(0xFF51AFD7ED558CCD)  # the finaliser of MurmurHash3 (Appleby, public domain)
 _FINAL_2 = np.uint64(0xC4CEB9FE1A85EC53)
+_LONG = 256  # bytes; a longer id is absorbed as its 32-byte BLAKE2b digest
 _BLOCK = 8192  # rows whose state stays in the processor's cache
 
 
 def hash_ids(ids: pa.Array | Sequence[str], seed_text: str) -> NDArray[np.uint64]:
     """Hash ids to 128 bits; equal ids under different seed texts (model names) differ.
 
-    Two 64-bit lanes absorb an id as little-endian 8-byte words, the last one padded with zeros, by xor,
-    multiply and xorshift; the length in bytes enters before both lanes are mixed and finalised. It resists
-    accident, not an attacker who chooses ids to collide.
+    Two 64-bit lanes absorb an id as little-endian 8-byte words, the last one padded with zeros, by xor or
+    addition, multiplication and xorshift; of an id longer than 256 bytes they absorb the BLAKE2b digest. The
+    length in bytes enters before both lanes are mixed and finalised. It resists accident, not an attacker
+    who chooses ids to collide.
 
     Parameters
     ----------
@@ -48,7 +50,10 @@ def hash_ids(ids: pa.Array | Sequence[str], seed_text: str) -> NDArray[np.uint64
         a = np.full(len(block) - 1, seed_a)
         b = np.full(len(block) - 1, seed_b)
         lengths = np.diff(block)
-        if lengths.min() == lengths.max():
+        if lengths.max() > _LONG:
+            _absorb_long(a, b, data, block, lengths)
+            _absorb(a, b, data, block[:-1], np.where(lengths > _LONG, 0, lengths))
+        elif lengths.min() == lengths.max():
             _absorb_equal(a, b, data[block[0] : block[-1]], int(lengths[0]))
         else:
             _absorb(a, b, data, block[:-1], lengths)
@@ -109,7 +114,15 @@ def _absorb(a: Words, b: Words, data: NDArray[np.uint8], starts: Ints, lengths: 
         at, left = at + 8, left - 8
 
 
-def _mix(a: Words, b: Words, word: Words) -> None:
+def _absorb_long(a: Words, b: Words, data: NDArray[np.uint8], offsets: Ints, lengths: Ints) -> None:
+    """Absorb the digests of the ids that are longer than `_LONG`, so that they cost no more than others."""
+    for row in np.flatnonzero(lengths > _LONG).tolist():
+        digest = hashlib.blake2b(data[offsets[row] : offsets[row + 1]].tobytes(), digest_size=32).digest()
+        for word in np.frombuffer(digest, "<u8").astype(np.uint64):
+            _mix(a[row : row + 1], b[row : row + 1], word)
+
+
+def _mix(a: Words, b: Words, word: Words | np.uint64) -> None:
     a ^= word
     a *= _MULTIPLY_A
     a ^= a >> np.uint64(32)

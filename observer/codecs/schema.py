@@ -166,7 +166,7 @@ def avro_schema(stream: Stream) -> str:
     scalar = ["null", "string", "double", "long", "boolean"]
     outcome = ["string", "double", "long", "boolean"]
 
-    def optional(name: str, *kinds: Any) -> dict[str, Any]:  # noqa: ANN401  # an Avro type is any JSON
+    def optional(name: str, *kinds: Any) -> dict[str, Any]:  # an Avro type is any JSON
         return {"name": name, "type": ["null", *kinds], "default": None}
 
     shared: list[dict[str, Any]] = [

@@ -51,17 +51,17 @@ class GaugeReports:
                 if verdict.p_value is not None:
                     values.set(catalog.DRIFT_P_VALUE, series, verdict.p_value)
         for column in report.columns:
-            series = (*where, column.column)
-            values.set(catalog.COLUMN_MISSING, series, column.missing)
-            values.set(catalog.COLUMN_TYPE_ERRORS, series, column.invalid)
+            of_column = (*where, column.column)
+            values.set(catalog.COLUMN_MISSING, of_column, column.missing)
+            values.set(catalog.COLUMN_TYPE_ERRORS, of_column, column.invalid)
             if column.unseen is not None:
-                values.set(catalog.COLUMN_UNSEEN, series, column.unseen)
+                values.set(catalog.COLUMN_UNSEEN, of_column, column.unseen)
             if column.out_of_range is not None:
-                values.set(catalog.COLUMN_OUT_OF_RANGE, series, column.out_of_range)
+                values.set(catalog.COLUMN_OUT_OF_RANGE, of_column, column.out_of_range)
             if column.mean is not None:
-                values.set(catalog.COLUMN_MEAN, series, column.mean)
+                values.set(catalog.COLUMN_MEAN, of_column, column.mean)
             for probability, value in column.quantiles:
-                values.set(catalog.COLUMN_QUANTILE, (*series, f"{probability:g}"), value)
+                values.set(catalog.COLUMN_QUANTILE, (*of_column, f"{probability:g}"), value)
         self._gauges.put((key.model, group), values)
 
     def quality(self, report: QualityReport) -> None:

@@ -7,32 +7,29 @@ The order in which series survive, the same for the same values:
 3. columns that drift before those that do not, then the largest effect that any detector found first;
 4. names, in alphabetical order.
 
-All series of one column stand together in that order, so they come and go together. What does not fit is
-folded into one series labelled `other`, if the metric says how (`Metric.fold`), else left out: a column
-into `column="other"` of its model, version and segment; anything of a segment into `segment="other"`; a
-version into `version="other"`. The series labelled `other` count against the caps too.
+All series of a column stay or go together. Once something of a model does not fit, nothing of that model
+that comes later is exported; a tenth of every cap is kept for series labelled `other`, which stand for the
+rest where the metric says how (`Metric.fold`): a column goes into `column="other"` of its model, version
+and segment, anything of a segment into `segment="other"`, a version into `version="other"`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
+from math import isnan
 from operator import itemgetter
 from typing import TypeAlias
-
-import numpy as np
 
 from observer.metrics.base import OTHER, LabelValues, Metric
 from observer.metrics.catalog import DRIFT_EFFECT, DRIFT_STATUS
 
-_Series: TypeAlias = dict[Metric, dict[LabelValues, float]]
+Series: TypeAlias = dict[Metric, dict[LabelValues, float]]
 _Key: TypeAlias = tuple[Metric, LabelValues]
 _Place: TypeAlias = tuple[str, str, str, str]
 """Model, version, segment, column; empty where a metric has no such label."""
-
-# fmax and fmin pass over NaN.
-_FOLD: Mapping[str, Callable[[float, float], float]] = {"max": np.fmax, "min": np.fmin, "sum": np.add}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +39,7 @@ class Caps:
     Attributes
     ----------
     total, per_metric, per_model : int
-        In all, of one metric over all models, of one model over all metrics. A model is cut to its share
-        before it competes with others.
+        In all, of one metric over all models, of one model over all metrics.
     """
 
     total: int = 50_000
@@ -51,105 +47,192 @@ class Caps:
     per_model: int = 20_000
 
 
-def cap(series: _Series, caps: Caps) -> tuple[_Series, dict[Metric, int]]:
+class Group:
+    """Series of one model that come and go together, which must not change any more.
+
+    What the caps need to know about them is worked out once, and only if there are too many.
+
+    Raises
+    ------
+    ValueError
+        If a metric has no label `model`, or the series are of several models.
+    """
+
+    def __init__(self, series: Series) -> None:
+        models: set[str] = set()
+        for metric, values in series.items():
+            if "model" not in metric.labels:
+                raise ValueError(f"{metric.name} has no label `model`, so it is no value of a window")
+            models.update(map(itemgetter(metric.labels.index("model")), values))
+        if len(models) > 1:
+            raise ValueError(f"a group is of one model, not of {sorted(models)}")
+        self.series = series
+        self.sizes = {metric: len(values) for metric, values in series.items()}
+        self.model = models.pop() if models else ""
+        self._rest: tuple[int, dict[_Key, float], Counter[Metric]] = (-1, {}, Counter())
+
+    @cached_property
+    def blocks(self) -> list[_Block]:
+        """The series by place, in the order in which they survive."""
+        places: dict[_Place, dict[_Key, float]] = {}
+        for metric in sorted(self.series, key=lambda metric: metric.name):
+            for labels, value in self.series[metric].items():
+                places.setdefault(_place(metric, labels), {})[metric, labels] = value
+        blocks = [_Block(place, series) for place, series in places.items()]
+        return sorted(blocks, key=lambda block: block.rank)
+
+    def rest(self, start: int) -> tuple[dict[_Key, float], Counter[Metric]]:
+        """What the blocks from `start` on are folded into, and how many series of each metric they hold."""
+        if self._rest[0] != start:
+            folded: dict[_Key, float] = {}
+            number: Counter[Metric] = Counter()
+            for block in self.blocks[start:]:
+                number.update(block.sizes)
+                for key, value in block.series.items():
+                    if key[0].fold is not None:
+                        _fold(folded, _other(*key), value)
+            self._rest = start, folded, number
+        return self._rest[1:]
+
+
+class _Block:
+    """The series of one place in a group; `rank` says when they survive."""
+
+    __slots__ = ("rank", "series", "sizes")
+
+    def __init__(self, place: _Place, series: dict[_Key, float]) -> None:
+        _, _, segment, column = place
+        feature = column != "" and not column.startswith("@")
+        quiet, effect = True, 0.0
+        for (metric, _), value in series.items():
+            if metric is DRIFT_STATUS:
+                quiet = quiet and value <= 0
+            elif metric is DRIFT_EFFECT:
+                effect = max(effect, abs(value))  # stays where the value is NaN
+        self.series = series
+        self.sizes = Counter(map(itemgetter(0), series))
+        self.rank = (segment != "", feature, quiet, -effect, place, next(iter(series))[0].name)
+
+
+class _Room:
+    """What of the caps is still free."""
+
+    def __init__(self, caps: Caps) -> None:
+        self.caps = caps
+        self._total = 0
+        self._models: Counter[str] = Counter()
+        self._metrics: Counter[Metric] = Counter()
+
+    def take(self, model: str, sizes: Mapping[Metric, int]) -> bool:
+        """Take room for so many series of each metric, if there is as much."""
+        number = sum(sizes.values())
+        if (
+            self._total + number > self.caps.total
+            or self._models[model] + number > self.caps.per_model
+            or any(self._metrics[metric] + more > self.caps.per_metric for metric, more in sizes.items())
+        ):
+            return False
+        self._total += number
+        self._models[model] += number
+        self._metrics.update(sizes)
+        return True
+
+
+def cap(groups: Sequence[Group], caps: Caps) -> tuple[Series, dict[Metric, int]]:
     """The series that are exported, and how many of each metric are not, for metrics that lose any."""
-    if _fits(series, caps):
-        return series, {}
-    rank = _ranking(series)
-    kept = {(metric, labels): value for metric, values in series.items() for labels, value in values.items()}
-    # Models first: a wide one is cut to its share before it competes with the others.
-    _limit(kept, rank, lambda key: _place(*key)[0], caps.per_model)
-    _limit(kept, rank, lambda key: key[0].name, caps.per_metric)
-    _limit(kept, rank, lambda _: "", caps.total)
-    result: _Series = {}
-    for (metric, labels), value in kept.items():
-        result.setdefault(metric, {})[labels] = value
-    left_out = {
-        metric: len(values.keys() - result.get(metric, {}).keys()) for metric, values in series.items()
-    }
-    return result, {metric: number for metric, number in left_out.items() if number}
+    room = _Room(caps)
+    if all(room.take(group.model, group.sizes) for group in groups):
+        return _merge(groups), {}
+    room = _Room(Caps(*(cap - max(cap // 10, 1) for cap in (caps.total, caps.per_metric, caps.per_model))))
+    cuts = _cut(groups, room)
+    kept = _merge(group for group in groups if group not in cuts)
+    folded: dict[_Key, float] = {}
+    left_out: Counter[Metric] = Counter()
+    for group, start in cuts.items():
+        for block in group.blocks[:start]:
+            for (metric, labels), value in block.series.items():
+                kept.setdefault(metric, {})[labels] = value
+        rest, number = group.rest(start)
+        left_out.update(number)
+        for key, value in rest.items():
+            _fold(folded, key, value)
+    room.caps = caps
+    for metric, labels in sorted(folded, key=lambda key: (key[0].name, key[1])):
+        if labels in kept.get(metric, {}) or room.take(_place(metric, labels)[0], {metric: 1}):
+            value = folded[metric, labels]
+            series = kept.setdefault(metric, {})
+            series[labels] = _FOLD[metric.fold](series[labels], value) if labels in series else value
+    return kept, dict(left_out)
 
 
-def _fits(series: _Series, caps: Caps) -> bool:
-    sizes = [len(values) for values in series.values()]
-    if sum(sizes) > caps.total or max(sizes, default=0) > caps.per_metric:
-        return False
-    models: Counter[str] = Counter()
-    for metric, values in series.items():
-        models.update(map(itemgetter(metric.labels.index("model")), values))
-    return max(models.values(), default=0) <= caps.per_model
+def _cut(groups: Sequence[Group], room: _Room) -> dict[Group, int]:
+    """The groups that do not fit as a whole, and how many of their blocks do."""
+    cuts: dict[Group, int] = {}
+    closed: set[str] = set()
+    order = sorted(
+        (block.rank, number, position)
+        for number, group in enumerate(groups)
+        for position, block in enumerate(group.blocks)
+    )
+    for _, number, position in order:
+        group = groups[number]
+        if group.model in closed or not room.take(group.model, group.blocks[position].sizes):
+            closed.add(group.model)
+            cuts.setdefault(group, position)
+    return cuts
+
+
+def _merge(groups: Iterable[Group]) -> Series:
+    merged: Series = {}
+    for group in groups:
+        for metric, values in group.series.items():
+            merged.setdefault(metric, {}).update(values)
+    return merged
+
+
+@cache
+def _positions(metric: Metric) -> tuple[int, ...]:
+    """Where a place's four labels stand among the labels of `metric`; -1 for those it has not."""
+    return tuple(
+        metric.labels.index(name) if name in metric.labels else -1
+        for name in ("model", "version", "segment", "column")
+    )
 
 
 def _place(metric: Metric, labels: LabelValues) -> _Place:
-    named = dict(zip(metric.labels, labels, strict=True))
-    return named["model"], named.get("version", ""), named.get("segment", ""), named.get("column", "")
+    model, version, segment, column = _positions(metric)
+    padded = (*labels, "")
+    return padded[model], padded[version], padded[segment], padded[column]
 
 
-def _ranking(series: _Series) -> Callable[[_Key], tuple[object, ...]]:
-    drifting = {_place(DRIFT_STATUS, key) for key, code in series.get(DRIFT_STATUS, {}).items() if code > 0}
-    effects: dict[_Place, float] = {}
-    for key, effect in series.get(DRIFT_EFFECT, {}).items():
-        place = _place(DRIFT_EFFECT, key)
-        effects[place] = max(effects.get(place, 0.0), abs(effect))  # 0 stays where the effect is NaN
-
-    def rank(key: _Key) -> tuple[object, ...]:
-        metric, labels = key
-        place = _place(metric, labels)
-        _, _, segment, column = place
-        feature = column != "" and not column.startswith("@")
-        return (
-            segment != "",
-            feature,
-            place not in drifting,
-            -effects.get(place, 0.0),
-            place,
-            labels,
-            metric.name,
-        )
-
-    return rank
+def _other(metric: Metric, labels: LabelValues) -> _Key:
+    """The series that `labels` is folded into."""
+    _, version, segment, column = _positions(metric)
+    folded = [*labels, ""]  # the last item stands for the labels that the metric has not
+    if folded[segment]:
+        folded[segment] = folded[column] = OTHER
+    elif folded[column]:
+        folded[column] = OTHER
+    else:
+        folded[version] = OTHER
+    return metric, tuple(folded[:-1])
 
 
-def _limit(
-    series: dict[_Key, float],
-    rank: Callable[[_Key], tuple[object, ...]],
-    group: Callable[[_Key], str],
-    limit: int,
-) -> None:
-    """Cut every group to `limit` series, those made by folding included."""
-    groups: dict[str, list[_Key]] = {}
-    for key in series:
-        groups.setdefault(group(key), []).append(key)
-    for keys in groups.values():
-        if len(keys) > limit:
-            keys.sort(key=rank)
-            _cut(series, keys, limit)
+def _fold(series: dict[_Key, float], key: _Key, value: float) -> None:
+    before = series.get(key)
+    series[key] = value if before is None else _FOLD[key[0].fold](before, value)
 
 
-def _cut(series: dict[_Key, float], keys: list[_Key], limit: int) -> None:
-    folded: dict[_Key, None] = {}
-    for number in reversed(range(len(keys))):
-        target = _target(*keys[number])
-        if target is not None:
-            folded[target] = None
-        if number + len(folded) <= limit:
-            break
-    else:  # the folded series alone would be too many
-        number, folded = limit, {}
-    for key in keys[number:]:
-        value = series.pop(key)
-        target = _target(*key)
-        if target is not None and target in folded:
-            fold = _FOLD[str(target[0].fold)]
-            series[target] = float(fold(series[target], value)) if target in series else value
+def _greater(one: float, other: float) -> float:
+    return other if other > one or isnan(one) else one
 
 
-def _target(metric: Metric, labels: LabelValues) -> _Key | None:
-    """The series that `labels` is folded into; None if it can only be left out."""
-    if metric.fold is None:
-        return None
-    _, _, segment, column = _place(metric, labels)
-    names = {"segment", "column"} if segment else {"column"} if column else {"version"}
-    return metric, tuple(
-        OTHER if name in names else value for name, value in zip(metric.labels, labels, strict=True)
-    )
+def _less(one: float, other: float) -> float:
+    return other if other < one or isnan(one) else one
+
+
+_FOLD: Mapping[str | None, Callable[[float, float], float]] = {
+    "max": _greater,
+    "min": _less,
+    "sum": float.__add__,
+}

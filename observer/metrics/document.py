@@ -36,13 +36,13 @@ A status gauge is one number, so that an alert compares it and `max` finds the d
 ## Caps
 
 At most {_CAPS.total:,} series of windows are exported in all, {_CAPS.per_metric:,} of one metric and \
-{_CAPS.per_model:,} of one model,
-which is cut to its share before it competes with others.
+{_CAPS.per_model:,} of one model.
 The order in which they survive is fixed: all events before segments; values of a whole window, then
 `@table`, `@prediction` and `@score`, then features; columns that drift before quiet ones, then the largest
-effect first; then names. What does not fit is folded into one series labelled `other` where the table below
-says how (the greatest, the least, the sum), else left out; a column into `column="other"`, anything of a
-segment into `segment="other"`, a version into `version="other"`. Series labelled `other` count too.
+effect first; then names. All series of a column stay or go together, and once something of a model does not
+fit, nothing of that model that comes later is exported. A tenth of every cap is kept for series labelled
+`other`, which stand for the rest where the tables below say how (the greatest, the least, the sum): a column
+goes into `column="other"`, anything of a segment into `segment="other"`, a version into `version="other"`.
 Counters keep the first {_CAPS.per_metric:,} series of a metric and count later ones under `other`, because a
 counter that changed places would look like a restart. `observer_series_capped` says for which metric a cap
 bites and how many series it took.

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from detectors.base import Floats
 from observer.metrics.base import FOREIGN, OTHER, Distribution, LabelValues, Metric, Value
-from observer.metrics.caps import Caps, cap
+from observer.metrics.caps import Caps, Group, cap
 from observer.metrics.catalog import SERIES_CAPPED
 
 _V = TypeVar("_V")
@@ -94,24 +94,21 @@ class Counters:
 class Gauges:
     """The latest values of every window, in groups that are replaced and dropped as a whole; for one thread.
 
-    A group is whatever ends together, such as (model, version, segment): what a new group does not hold any
-    more disappears from the export, and so does everything of a group that is dropped.
+    A group is what ends together, such as the windows of one model, version and segment: what it does not
+    hold any more disappears from the export.
     """
 
     def __init__(self, caps: Caps | None = None) -> None:
         self._caps = caps or Caps()
-        self._groups: dict[Hashable, Values] = {}
+        self._groups: dict[Hashable, Group] = {}
         self._capped: Mapping[Metric, Mapping[LabelValues, float]] | None = None
 
     def put(self, group: Hashable, values: Values) -> None:
         """Replace all values of `group`; `values` must not change afterwards.
 
-        Raises `ValueError` for a metric without the label `model`: it belongs to the service's own gauges.
+        Raises `ValueError` unless all are of one model: the service's own gauges are no window's.
         """
-        for metric in values.series:
-            if "model" not in metric.labels:
-                raise ValueError(f"{metric.name} has no label `model`, so it is no value of a window")
-        self._groups[group] = values
+        self._groups[group] = Group(values.series)
         self._capped = None
 
     def drop(self, group: Hashable) -> None:
@@ -125,15 +122,8 @@ class Gauges:
         Costs next to nothing while no group has changed.
         """
         if self._capped is None:
-            self._capped = self._merge()
+            kept, left_out = cap(tuple(self._groups.values()), self._caps)
+            if left_out:
+                kept[SERIES_CAPPED] = {(metric.name,): float(number) for metric, number in left_out.items()}
+            self._capped = kept
         return Snapshot(MappingProxyType({**self._capped, **service.series}))
-
-    def _merge(self) -> Mapping[Metric, Mapping[LabelValues, float]]:
-        merged: dict[Metric, dict[LabelValues, float]] = {}
-        for values in self._groups.values():
-            for metric, series in values.series.items():
-                merged.setdefault(metric, {}).update(series)
-        kept, left_out = cap(merged, self._caps)
-        if left_out:
-            kept[SERIES_CAPPED] = {(metric.name,): float(number) for metric, number in left_out.items()}
-        return kept

@@ -244,8 +244,9 @@ class Pipeline:
         for monitor in self.monitors.values():
             if monitor.cohorts is None:
                 continue
+            reach = self._horizon + monitor.spec.window.size
             for key, revision in list(monitor.cohorts.known.items()):
-                if revision > monitor.reported:
+                if revision > monitor.reported and key.start + reach > monitor.final_until:
                     report = quality_report(monitor, key, self._reached(watermark), self._horizon)
                     if report.labelled:
                         self._reports.quality(report)

@@ -156,24 +156,18 @@ def settle(schema: Schema, reference: Reference | None) -> Shape | None:
         if schema.positive is None:
             return None
         negative = next((name for name in classes if name != schema.positive), f"not {schema.positive}")
-        edges = score_edges(_sampled(reference, SCORE, f"{SCORE}.{schema.positive}"))
+        edges = _edges(reference, 256, SCORE)
         return Shape(task, (negative, schema.positive), edges[None, :], np.empty(0), 0.0)
     if len(classes) < 2:
         return None
-    sampled = [_sampled(reference, f"{SCORE}.{name}") for name in classes]
-    edges = np.array([score_edges(values, 64) for values in sampled])
+    edges = np.array([_edges(reference, 64, f"{SCORE}.{name}") for name in classes])
     confidence = np.linspace(0.0, 1.0, 17)[1:-1]
     return Shape(task, classes, edges, confidence, 0.0)
 
 
-def _sampled(reference: Reference | None, *names: str) -> Floats:
-    """The boundaries of a reference's score column: quantiles, which is what edges are made of."""
-    if reference is not None:
-        binning = reference.table.binning
-        for name in names:
-            if name in binning.names:
-                return binning.columns[binning.names.index(name)][:-1]
-    return np.empty(0)
+def _edges(reference: Reference | None, bins: int, name: str) -> Floats:
+    known = reference.score_edges.get(name) if reference else None
+    return known if known is not None and len(known) == bins - 1 else score_edges(np.empty(0), bins)
 
 
 def _center(reference: Reference | None) -> float:

@@ -9,9 +9,9 @@ import json
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import compress, islice
+from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,6 +29,7 @@ from observer.model import Messages, Origin, Partition, Rejected, Stream
 ROWS = 10_000
 """Rows of a columnar file that make one message."""
 
+_Parts = Generator[tuple[pa.RecordBatch, int], None, None]
 _CSV_BLOCK_BYTES = 4 << 20
 _CSV_TEXT = {"id", "model", "version", "arm"}
 _MAGIC = frozenset("*?[")
@@ -71,7 +72,7 @@ class FileSource:
     @property
     def read_bytes(self) -> int:
         """How many of `total_bytes` have been read, nearly."""
-        return sum(reader.bytes for reader in self._readers)
+        return sum(reader.done for reader in self._readers)
 
     def open(self, positions: Mapping[Partition, int]) -> None:
         """Open the files at their positions, or at their beginning; raises `Permanent` if one cannot be."""
@@ -199,7 +200,8 @@ class _Reader(Protocol):
     """One file on its way from a position to its end."""
 
     position: int
-    bytes: int
+    done: int
+    """Bytes read so far, nearly."""
     ended: bool
 
     def read(self, limit: int) -> tuple[list[bytes], Ints]:
@@ -218,11 +220,12 @@ class _Lines:
         packed = path.suffix == ".gz"
         self._file = io.BufferedReader(gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
         self.position = position
-        self.bytes = 0
+        self.done = 0
         self.ended = False
         try:
             deque(islice(self._file, position), maxlen=0)
         except _UNREADABLE as error:
+            self.close()
             raise _broken(path, error) from error
 
     def read(self, limit: int) -> tuple[list[bytes], Ints]:
@@ -236,7 +239,7 @@ class _Lines:
             full: NDArray[np.bool_] = np.fromiter(map(bool, values), np.bool_, len(values))
             values, numbers = list(filter(None, values)), numbers[full]
         self.position += len(lines)
-        self.bytes = self._raw.tell()
+        self.done = self._raw.tell()
         self.ended = len(lines) < limit
         return values, numbers
 
@@ -248,11 +251,11 @@ class _Lines:
 class _Batches:
     """A columnar file, a message per batch; `batches` yields each with the bytes read so far."""
 
-    def __init__(self, path: Path, position: int, batches: Iterator[tuple[pa.RecordBatch, int]]) -> None:
+    def __init__(self, path: Path, position: int, batches: _Parts) -> None:
         self._path = path
         self._batches = batches
         self.position = position
-        self.bytes = 0
+        self.done = 0
         self.ended = False
         try:
             deque(islice(batches, position), maxlen=0)
@@ -261,10 +264,10 @@ class _Batches:
 
     def read(self, limit: int) -> tuple[list[bytes], Ints]:  # noqa: ARG002  (one batch is plenty)
         try:
-            batch, self.bytes = next(self._batches)
+            batch, self.done = next(self._batches)
         except StopIteration:
             self.ended = True
-            self.bytes = self._path.stat().st_size
+            self.done = self._path.stat().st_size
             return [], np.zeros(0, np.int64)
         except _UNREADABLE as error:
             raise _broken(self._path, error) from error
@@ -279,7 +282,7 @@ class _Batches:
         self._batches.close()
 
 
-def _parquet(path: Path) -> Iterator[tuple[pa.RecordBatch, int]]:
+def _parquet(path: Path) -> _Parts:
     size, seen = path.stat().st_size, 0
     with pa.parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(ROWS):
@@ -287,7 +290,7 @@ def _parquet(path: Path) -> Iterator[tuple[pa.RecordBatch, int]]:
             yield batch, size * seen // file.metadata.num_rows
 
 
-def _arrow(path: Path) -> Iterator[tuple[pa.RecordBatch, int]]:
+def _arrow(path: Path) -> _Parts:
     with pa.memory_map(str(path)) as source:
         try:
             file = pa.ipc.open_file(source)
@@ -302,7 +305,7 @@ def _arrow(path: Path) -> Iterator[tuple[pa.RecordBatch, int]]:
             yield from ((part, read) for part in _parts(file.get_batch(number)))
 
 
-def _csv(path: Path) -> Iterator[tuple[pa.RecordBatch, int]]:
+def _csv(path: Path) -> _Parts:
     read = pa.csv.ReadOptions(block_size=_CSV_BLOCK_BYTES)
     with pa.csv.open_csv(path, read_options=read) as first:
         types = {field.name: _csv_type(field) for field in first.schema}

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import lmdb
 import numpy as np
@@ -167,7 +167,7 @@ class LmdbState:
         return records
 
     def add(self, space: str, keys: NDArray[np.uint64], records: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Set the records whose keys are not there yet, and say which; of a repeated key the first row stays."""
+        """Set the records whose keys are new, and say which are; of a repeated key the first row stays."""
         added = np.zeros(len(keys), np.bool_)
         if not len(keys):
             return added
@@ -307,7 +307,7 @@ def _opaque(records: NDArray[np.uint8]) -> NDArray[np.void]:
     return records.view(np.dtype((np.void, records.shape[1])))[:, 0]
 
 
-def _lock(path: Path) -> Any:
+def _lock(path: Path) -> TextIO:
     """The open lock file, held until it is closed or the process ends in whatever way."""
     try:
         path.mkdir(parents=True, exist_ok=True)

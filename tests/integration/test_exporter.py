@@ -42,10 +42,12 @@ def endpoint():
             counters.observe(metric, labels, 0.7)
         else:
             (values if "model" in metric.labels else service).set(metric, labels, 1.25)
-    for number, name in enumerate(HOSTILE):
-        values.set(catalog.DRIFT_EFFECT, (name, "1", "", name, "ks"), number)
     windows = Gauges()
-    windows.put("all", values)
+    windows.put("ordinary", values)
+    for number, name in enumerate(HOSTILE):
+        hostile = Values()
+        hostile.set(catalog.DRIFT_EFFECT, (name, "1", "", name, "ks"), number)
+        windows.put(name, hostile)
 
     def live():
         found = Values()

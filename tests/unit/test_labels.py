@@ -150,13 +150,13 @@ def test_batches_and_interleaving_do_not_matter(state, events, buckets):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=30))
 def test_outcomes_equal_one_at_a_time(state, labels):
-    whole, single = [], []
-    for found, step in ((whole, len(labels)), (single, 1)):
+    def by(step):
         join = empty(state)
         predict(join, [0, 1], [2, 2])
-        for start in range(0, len(labels), step):
-            found += outcomes(label(join, *zip(*labels[start : start + step], strict=True)))
-    assert whole == single
+        parts = (labels[start : start + step] for start in range(0, len(labels), step))
+        return [found for part in parts for found in outcomes(label(join, *zip(*part, strict=True)))]
+
+    assert by(len(labels)) == by(1)
 
 
 # The rules

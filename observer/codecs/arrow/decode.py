@@ -247,10 +247,10 @@ class _Rows:
             self._refuse(codes == NULL, "invalid", f"`model` is null; accepted: {ACCEPTED['model']}")
         else:
             codes, names = np.where(codes == NULL, len(names), codes), (*names, self._default_model)
-        for code in np.unique(codes[self._good]).tolist():
-            here = codes == code
+        for code in np.flatnonzero(np.bincount(codes[self._good])).tolist():
+            here = (codes == code) & self._good
             if self._context.knows(names[code]):
-                yield names[code], np.flatnonzero(here & self._good)
+                yield names[code], np.flatnonzero(here)
             else:
                 self._refuse(here, "unknown_model", self._context.refusal(names[code]))
 
@@ -306,7 +306,7 @@ class _Rows:
         printable = pa.record_batch([_printable(array) for array in some.columns], some.schema.names)
         try:
             shown = printable.to_pylist()
-        except (ValueError, OverflowError):  # a date that Python has no value for
+        except (ValueError, OverflowError, KeyError):  # a date or time zone that Python has no value for
             shown = [{"unprintable": True}] * len(rows)
         for row, event in zip(rows, shown, strict=True):
             payload = json.dumps(event, default=str)[:_EXCERPT].encode()

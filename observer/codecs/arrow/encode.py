@@ -59,5 +59,5 @@ def _encode(columns: Mapping[str, Any], outcome: str, container: Format, compres
     return encoded
 
 
-def _array(values: Any) -> pa.Array:  # noqa: ANN401  # whatever pyarrow.array takes
+def _array(values: Any) -> pa.Array:  # whatever pyarrow.array takes
     return values if isinstance(values, pa.Array) else pa.array(values)

@@ -5,10 +5,15 @@ Layouts: Arrow columnar format, "Serialization and Interprocess Communication", 
 
 from __future__ import annotations
 
-import struct
+from struct import Struct, error
 
 _DICTIONARY, _RECORDS = 2, 3  # MessageHeader
 _MAGIC = b"ARROW1\0\0"
+_FRAME = Struct("<Ii").unpack_from
+_FORWARD = Struct("<I").unpack_from
+_BACK = Struct("<i").unpack_from
+_VTABLE = Struct("<6H").unpack_from
+_LONG = Struct("<q").unpack_from
 
 
 class Malformed(Exception):
@@ -31,71 +36,65 @@ def expanded_bytes(stream: memoryview) -> int:
     """
     try:
         return _expanded_bytes(stream)
-    except (struct.error, IndexError, OverflowError) as error:
-        raise Malformed(f"bad framing: {error}") from error
+    except (error, IndexError) as problem:
+        raise Malformed(f"bad framing: {problem}") from problem
 
 
 def _expanded_bytes(stream: memoryview) -> int:
     at, total = 0, 0
     while at + 8 <= len(stream):
-        marker, size = struct.unpack_from("<Ii", stream, at)
+        marker, size = _FRAME(stream, at)
         if marker != 0xFFFFFFFF:
             raise Malformed("no continuation marker")
         at += 8
         if size == 0:  # end of stream; a file's footer follows
             break
-        if size < 0 or at + size > len(stream):
-            raise Malformed("metadata reaches beyond the message")
-        metadata = stream[at : at + size]
+        _, kind, header, body_bytes = _table(stream, at)
         at += size
-        _, kind, header, body_bytes, *_ = _table(metadata, 0)
-        body = struct.unpack_from("<q", metadata, body_bytes)[0] if body_bytes else 0
-        if body < 0 or at + body > len(stream):
-            raise Malformed("a body reaches beyond the message")
-        kind = metadata[kind] if kind else 0
+        body = _LONG(stream, body_bytes)[0] if body_bytes else 0
+        if size < 0 or body < 0 or at + body > len(stream):
+            raise Malformed("a part reaches beyond the message")
+        kind = stream[kind] if kind else 0
         if kind in (_DICTIONARY, _RECORDS):
-            batch = _table(metadata, _present(header))
+            batch = _table(stream, header)
             if kind == _DICTIONARY:
-                batch = _table(metadata, _present(batch[1]))
-            total += _batch_bytes(metadata, batch, stream[at : at + body])
+                batch = _table(stream, batch[1])
+            total += _batch_bytes(stream, batch, at)
         at += body
     return total
 
 
-def _batch_bytes(metadata: memoryview, batch: list[int], body: memoryview) -> int:
-    _, _, vector, compression, *_ = batch
+def _batch_bytes(stream: memoryview, batch: tuple[int, int, int, int], body: int) -> int:
+    _, _, vector, compression = batch
     if not vector:
         return 0
-    vector += struct.unpack_from("<I", metadata, vector)[0]
-    count = struct.unpack_from("<I", metadata, vector)[0]
-    if count * 16 > len(metadata):
-        raise Malformed("a vector reaches beyond its metadata")
-    flat: tuple[int, ...] = struct.unpack_from(f"<{2 * count}q", metadata, vector + 4)
-    offsets, lengths = flat[::2], flat[1::2]
+    vector += _FORWARD(stream, vector)[0]
+    count = _FORWARD(stream, vector)[0]
+    if count * 16 > len(stream):
+        raise Malformed("a vector reaches beyond the message")
+    flat: tuple[int, ...] = Struct(f"<{2 * count}q").unpack_from(stream, vector + 4)
     if min(flat, default=0) < 0:
         raise Malformed("a buffer has a negative offset or length")
-    total: int = sum(lengths)
+    total = sum(flat[1::2])
     if compression:  # each buffer begins with its expanded length, -1 where it is stored as it is
-        for offset, length in zip(offsets, lengths, strict=True):
+        for offset, length in zip(flat[::2], flat[1::2], strict=True):
             if length:
-                total += max(struct.unpack_from("<q", body, offset)[0], 0)
+                total += max(_LONG(stream, body + offset)[0], 0)
     return total
 
 
-def _table(metadata: memoryview, reference: int) -> list[int]:
+def _table(stream: memoryview, reference: int) -> tuple[int, int, int, int]:
     """Where the first four fields of a table lie, 0 where absent (FlatBuffers: through its vtable)."""
-    table = reference + struct.unpack_from("<I", metadata, reference)[0]
-    vtable = table - struct.unpack_from("<i", metadata, table)[0]
-    if vtable < 0:
-        raise Malformed("a table lies outside its metadata")
-    size = min(struct.unpack_from("<H", metadata, vtable)[0] // 2, 6)
-    fields = [
-        table + offset if offset else 0 for offset in struct.unpack_from(f"<{size}H", metadata, vtable)[2:]
-    ]
-    return fields + [0] * (4 - len(fields))
-
-
-def _present(reference: int) -> int:
     if not reference:
-        raise Malformed("a batch has no header")
-    return reference
+        raise Malformed("a table is absent")
+    table = reference + _FORWARD(stream, reference)[0]
+    vtable = table - _BACK(stream, table)[0]
+    if vtable < 0:
+        raise Malformed("a table lies outside the message")
+    size, _, a, b, c, d = _VTABLE(stream, vtable)
+    return (
+        table + a if a and size > 4 else 0,
+        table + b if b and size > 6 else 0,
+        table + c if c and size > 8 else 0,
+        table + d if d and size > 10 else 0,
+    )

@@ -115,7 +115,11 @@ class Trouble:
         """Take an error, as `error_cb`."""
         if error.name() == "_ALL_BROKERS_DOWN":
             if not self.down:
-                log.warning("no Kafka broker of %s answers; trying on: %s", self._spec.brokers, self.last)
+                log.warning(
+                    "no Kafka broker of %s answers; trying on: %s",
+                    self._spec.brokers,
+                    self.last or error.str(),
+                )
             self.down = True
             return
         self.last = error.str()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from observer.errors import ConfigError, Retryable
+from observer.errors import ConfigError, Permanent, Retryable
 from observer.model import Rejected
 from observer.sources.kafka.client import Settings, Trouble, connect, explain
 from observer.sources.kafka.spec import KafkaSpec
@@ -18,8 +20,10 @@ ACCESS = "WRITE and DESCRIBE"
 
 MAX_BYTES = 1_000_000
 """Longer payloads are cut: brokers refuse messages over 1 MiB unless told otherwise."""
+Answer = TypeVar("Answer")
 _DETAIL_CHARACTERS = 1_000
 _SECONDS = 30.0
+_MAX_REFUSED = 1_000
 
 _SETTINGS: Settings = {
     "enable.idempotence": True,
@@ -75,7 +79,9 @@ class KafkaDeadLetters:
         self._producer = connect(Producer, spec, self._trouble, _SETTINGS)
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
-        """Take them into a bounded buffer; raises `Retryable` when it stays full for too long."""
+        """Take them into a bounded buffer; raises as `flush` does when it stays full."""
+        if len(self._refused) > _MAX_REFUSED:
+            raise explain(self._spec, self._topic, self._refused[0][1], ACCESS)
         for one in rejected:
             headers = {
                 "observer-reason": one.reason,
@@ -86,7 +92,7 @@ class KafkaDeadLetters:
             # Text from a broken payload may hold halves of surrogate pairs.
             texts = [(name, value.encode(errors="replace")) for name, value in headers.items()]
             self._send(_Letter(one.payload, [*texts], len(one.payload)).cut(MAX_BYTES))
-        self._producer.poll(0)
+        self._call(lambda: self._producer.poll(0))
 
     def flush(self) -> None:
         """Return once the brokers have every letter.
@@ -96,14 +102,20 @@ class KafkaDeadLetters:
         Retryable
             That takes too long; the letters stay in the buffer, so that a later flush can succeed.
         Permanent
-            The topic cannot be written to.
+            The topic cannot be written to; the client is of no use any more.
         """
+        if self._trouble.failure:
+            raise self._trouble.failure
         # Letters that were refused get one more chance now, and those too large for the topic another.
         for _ in range(3):
-            refused, self._refused = self._refused, []
-            for letter, _error in refused:
-                self._send(letter)
-            waiting = self._producer.flush(self._timeout)
+            again, self._refused = self._refused, []
+            try:
+                while again:
+                    self._send(again[-1][0])
+                    again.pop()
+            finally:
+                self._refused += again
+            waiting = self._call(lambda: self._producer.flush(self._timeout))
             if not self._refused:
                 break
         if self._trouble.failure:
@@ -123,27 +135,39 @@ class KafkaDeadLetters:
             self.flush()
         finally:
             self._producer.purge()
-            self._producer.flush(1)
+            with suppress(KafkaException, SystemError):
+                self._producer.flush(1)
 
     def _send(self, letter: _Letter) -> None:
         headers = letter.headers
         if len(letter.payload) < letter.size:
             headers = [*headers, ("observer-truncated", str(letter.size))]
+        told: dict[str, Any] = {"headers": headers, "on_delivery": partial(self._delivered, letter)}
         for _ in range(2):
             try:
-                self._producer.produce(
-                    self._topic, letter.payload, headers=headers, on_delivery=partial(self._delivered, letter)
-                )
+                self._call(lambda: self._producer.produce(self._topic, letter.payload, **told))
             except BufferError:
-                self._producer.flush(self._timeout)
-            except KafkaException as error:
-                raise explain(self._spec, self._topic, error.args[0], ACCESS) from error
+                self._call(lambda: self._producer.flush(self._timeout))
             else:
                 return
         raise Retryable(
             f"the buffer of dead letters for Kafka topic {self._topic} at {self._spec.brokers} stays full:"
             f" {self._trouble.last or 'no answer'}"
         )
+
+    def _call(self, call: Callable[[], Answer]) -> Answer:
+        """Call the client; an error after which it can do nothing more is raised in our words."""
+        try:
+            return call()
+        except (KafkaException, SystemError) as error:
+            # The client raises a fatal error from inside whatever runs; another callback may trip over it.
+            cause = error if isinstance(error, KafkaException) else error.__cause__
+            if not isinstance(cause, KafkaException):
+                raise
+            found = explain(self._spec, self._topic, cause.args[0], ACCESS)
+            if isinstance(found, Permanent):
+                self._trouble.failure = found  # what was in the buffer is gone
+            raise found from error
 
     def _delivered(self, letter: _Letter, error: KafkaError | None, _message: Message) -> None:
         if error is None or error.name() == "_PURGE_QUEUE":

@@ -40,6 +40,7 @@ _SETTINGS: Settings = {
     "fetch.max.bytes": 16 * 1024 * 1024,
     "max.partition.fetch.bytes": 4 * 1024 * 1024,
     "topic.metadata.refresh.interval.ms": 30_000,
+    "session.timeout.ms": 6_000,  # how long a commit, and so `close`, waits for a group coordinator
     "statistics.interval.ms": 30_000,  # only a clock: when to look for new partitions
 }
 _LOST = {"_AUTO_OFFSET_RESET", "_LOG_TRUNCATION", "OFFSET_OUT_OF_RANGE"}
@@ -71,6 +72,7 @@ class KafkaSource:
         """Partitions whose position changed without a message, to be told with the next poll."""
         self._caught_up: set[int] = set()
         self._lost: set[int] = set()
+        self._silent = False
         self._due = False
         self._gone = False
         self._commit_error = ""
@@ -132,8 +134,10 @@ class KafkaSource:
             records = list(compress(records, map(not_, errors)))
         if self._trouble.failure:
             raise self._trouble.failure
-        if records or ends:
+        silent = not (records or ends)
+        if self._silent and not silent:  # else it may have waited in the queue since before
             self._trouble.over()
+        self._silent = silent
 
         # One pass in C per field; a loop in Python over messages would cost more than fetching them.
         partition = np.fromiter(map(Message.partition, records), np.int32, len(records))
@@ -315,8 +319,6 @@ class KafkaSource:
         """See whether the topic has grown, or gone."""
         self._due = False
         topic = self._spec.topic
-        if self._trouble.down:
-            return
         try:
             found = self._open().list_topics(topic, timeout=_SECONDS).topics[topic]
         except KafkaException:

@@ -230,11 +230,13 @@ def test_the_spec_refuses_what_it_does_not_know(tmp_path):
 
 
 def run(script, *args):
-    return subprocess.Popen([sys.executable, "-c", script, *args], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", script, *args]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 LIMITED = """
 import resource, sys
+from pathlib import Path
 from observer.errors import Retryable
 from observer.stores.lmdb import LmdbState
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
@@ -261,46 +263,63 @@ def test_a_full_disk_and_little_address_space(tmp_path):
     state.close()
 
 
-WRITER = """
-import sys
+WRITERS = """
+import os, sys
+from pathlib import Path
 import numpy as np
 from observer.stores.lmdb import LmdbState
-state = LmdbState(Path(sys.argv[1]))
-step = int(state.get("t", b"step") or 0)
-print("open", flush=True)
-while True:
-    step += 1
-    keys = np.random.default_rng(step).integers(0, 2**64, size=(50, 2), dtype=np.uint64)
-    state.add(f"s{step // 10}", keys, np.full((50, 8), step % 255 + 1, np.uint8))
-    state.drop(f"s{step // 10 - 5}")
-    state.put("t", b"step", str(step).encode())
-    state.put("log", step.to_bytes(4, "big"), b"x" * (step % 3000))
-    if step % 3 == 0:
-        state.commit()
+
+def write():
+    state = LmdbState(Path(sys.argv[1]))
+    step = int(state.get("t", b"step") or 0)
+    print(os.getpid(), flush=True)
+    while True:
+        step += 1
+        keys = np.random.default_rng(step).integers(0, 2**64, size=(50, 2), dtype=np.uint64)
+        state.add(f"s{step // 10}", keys, np.full((50, 8), step % 255 + 1, np.uint8))
+        state.drop(f"s{step // 10 - 5}")
+        state.put("t", b"step", str(step).encode())
+        state.put("log", step.to_bytes(4, "big"), b"x" * (step % 3000))
+        if step % 3 == 0:
+            state.commit()
+
+for _ in sys.stdin:  # one writer a line, until it is killed
+    writer = os.fork()
+    if not writer:
+        write()
+    os.waitpid(writer, 0)
+    print("dead", flush=True)
 """
 
 
 def test_a_kill_goes_back_to_a_commit_exactly(tmp_path):
     reached = 0
     moment = random.Random(7)
-    for _ in range(6):
-        with run(WRITER, str(tmp_path)) as child:
-            child.stdout.readline()
-            time.sleep(moment.uniform(0.02, 0.25))
-            child.send_signal(signal.SIGKILL)
-        state = LmdbState(tmp_path)
-        step = int(state.get("t", b"step") or 0)
-        assert step % 3 == 0
-        assert step >= reached
-        reached = step
-        logged = [(int.from_bytes(key, "big"), len(value)) for key, value in state.scan("log")]
-        assert logged == [(i, i % 3000) for i in range(1, step + 1)]
-        alive = range(max(0, step // 10 - 4), step // 10 + 1)
-        sizes = {f"s{n}": 50 * sum(i // 10 == n for i in range(1, step + 1)) for n in alive}
-        assert state.spaces() == {name: size for name, size in sorted(sizes.items()) if size}
-        for i in range(max(1, alive[0] * 10), step + 4):
-            written = np.random.default_rng(i).integers(0, 2**64, size=(50, 2), dtype=np.uint64)
-            value = i % 255 + 1 if i <= step else 0
-            assert (state.fetch(f"s{i // 10}", written, 8) == value).all()
-        state.close()
+    with run(WRITERS, str(tmp_path)) as writers:
+        for _ in range(12):
+            print(file=writers.stdin, flush=True)
+            writer = int(writers.stdout.readline())
+            time.sleep(moment.uniform(0.01, 0.1))
+            os.kill(writer, signal.SIGKILL)
+            assert writers.stdout.readline() == "dead\n"
+            reached = check_prefix(tmp_path, reached)
     assert reached > 0
+
+
+def check_prefix(path, reached):
+    """The state holds exactly what the writers wrote up to one commit, at or after step `reached`."""
+    state = LmdbState(path)
+    step = int(state.get("t", b"step") or 0)
+    assert step % 3 == 0
+    assert step >= reached
+    logged = [(int.from_bytes(key, "big"), len(value)) for key, value in state.scan("log")]
+    assert logged == [(i, i % 3000) for i in range(1, step + 1)]
+    alive = range(max(0, step // 10 - 4), step // 10 + 1)
+    sizes = {f"s{n}": 50 * sum(i // 10 == n for i in range(1, step + 1)) for n in alive}
+    assert state.spaces() == {name: size for name, size in sorted(sizes.items()) if size}
+    for i in range(max(1, alive[0] * 10), step + 4):
+        written = np.random.default_rng(i).integers(0, 2**64, size=(50, 2), dtype=np.uint64)
+        value = i % 255 + 1 if i <= step else 0
+        assert (state.fetch(f"s{i // 10}", written, 8) == value).all()
+    state.close()
+    return step

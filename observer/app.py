@@ -1,0 +1,264 @@
+"""The composition root: a configuration becomes a running service."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+
+from observer.codecs import Codec, codec
+from observer.config import Config, StreamConfig
+from observer.engines.local import LocalEngine, Pace
+from observer.errors import Permanent
+from observer.exporters.prometheus import PrometheusExporter
+from observer.exporters.reports import GaugeReports
+from observer.judge import WindowJudge
+from observer.labels import LabelJoin
+from observer.metrics import Caps, Counters, Values, catalog
+from observer.model import QualityReport, Rejected, Schema, Stream, WindowReport
+from observer.pipeline.monitor import Monitor
+from observer.pipeline.pipeline import Pipeline
+from observer.ports import Clock, DeadLetters, Reports, Source
+from observer.sources.files import FileDeadLetters, FileSource, FilesSpec
+from observer.sources.kafka import KafkaDeadLetters, KafkaSource
+from observer.stores.lmdb import LmdbState
+from observer.web.api import Heartbeat, create_app
+from observer.web.server import Server
+
+log = logging.getLogger(__name__)
+
+_STUCK_AFTER = 60.0
+
+
+class Service:
+    """Everything that runs, built from a configuration; a context manager that frees it.
+
+    Parameters
+    ----------
+    sources, dead_letters : mapping
+        Instead of those that the configuration names; for the demo.
+    reports : sequence
+        Further receivers of results, beside the metrics.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        *,
+        sources: Mapping[Stream, Source] | None = None,
+        dead_letters: Mapping[Stream, DeadLetters] | None = None,
+        reports: Sequence[Reports] = (),
+        pace: Pace | None = None,
+        serve: bool = True,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.counters = Counters(config.series.per_metric)
+        self._gauges = GaugeReports(Caps(**config.series.model_dump()))
+        self._close = ExitStack()
+        self._started = clock.now()
+        try:
+            self.state = LmdbState(config.state.path, config.state.max_size)
+            self._close.callback(self.state.close)
+            self.sources = dict(sources) if sources is not None else _sources(config)
+            for source in self.sources.values():
+                self._close.callback(source.close)
+            self._dead_letters = dict(dead_letters) if dead_letters is not None else _dead_letters(config)
+            for letters in self._dead_letters.values():
+                self._close.callback(letters.close)
+            self.join = _join(config, self.state)
+            self.pipeline = self._pipeline((self._gauges, *reports))
+            self.exporter = PrometheusExporter(self.counters, self._live)
+            heartbeat = Heartbeat(clock, _STUCK_AFTER)
+            self.engine = LocalEngine(
+                self.pipeline,
+                self.sources,
+                clock,
+                self.counters,
+                self.publish,
+                heartbeat.beat,
+                pace or Pace(checkpoint_every=config.checkpoint_every / 1000),
+            )
+            self.server: Server | None = None
+            if serve:
+                app = create_app(self.exporter.render, heartbeat, self._ready)
+                self.server = Server(app, config.http.host, config.http.port)
+                self.server.start()
+                self._close.callback(self.server.stop)
+        except BaseException:
+            self._close.close()
+            raise
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close.close()
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Work until told to stop, or until the sources end."""
+        self.engine.run(stopping)
+
+    def _pipeline(self, reports: Sequence[Reports]) -> Pipeline:
+        config, horizon = self.config, self.config.labels.horizon if self.config.labels else 0
+        judges: dict[str, WindowJudge] = {}
+
+        def judge(model: str) -> WindowJudge:
+            if model not in judges:
+                judges[model] = WindowJudge(config.model(model).judge)
+            return judges[model]
+
+        def monitor(model: str) -> Monitor:
+            return Monitor(
+                model,
+                config.model(model),
+                self.state,
+                self.join,
+                has_labels=config.labels is not None,
+                hash_key=config.hash_key.get_secret_value().encode(),
+            )
+
+        return Pipeline(
+            monitor=monitor,
+            models=tuple(config.models),
+            codecs=self._codec,
+            judges=judge,
+            state=self.state,
+            join=self.join,
+            horizon=horizon,
+            has_labels=config.labels is not None,
+            dead_letters=self._dead_letters,
+            reports=_Each(reports),
+            counters=self.counters,
+            idle_after=config.idle_after / 1000,
+            now=self._started,
+        )
+
+    def _codec(self, stream: Stream, schemas: Mapping[str, Schema]) -> Codec:
+        spec = _stream(self.config, stream).encoding
+        return codec(spec, schemas, self.config.limits, learn_unknown=self.config.learn_unknown)
+
+    # What is seen from outside
+
+    def publish(self) -> None:
+        """Make the results so far visible to the next scrape."""
+        service = Values()
+        now = self.clock.now()
+        for stream, watermarks in self.pipeline.watermarks.items():
+            watermark = watermarks.current(now)
+            if watermark is not None and not watermarks.finished:
+                service.set(catalog.WATERMARK, (stream,), watermark / 1000)
+                service.set(catalog.WATERMARK_DELAY, (stream,), now - watermark / 1000)
+        for name, monitor in self.pipeline.monitors.items():
+            service.set(catalog.WINDOWS_OPEN, (name,), len(monitor.inputs.open))
+            if self.config.labels is not None:
+                maturity = monitor.maturity(self.config.labels.horizon)
+                service.set(catalog.LABEL_MATURITY, (name,), maturity / 1000)
+            for version_name in monitor.versions:
+                reference = monitor.references.get(version_name)
+                learner = monitor.learners.get(version_name)
+                where = (name, version_name)
+                rows = reference.summary.n if reference else len(learner.sample) if learner else 0
+                service.set(catalog.REFERENCE_ROWS, where, rows)
+                service.set(catalog.REFERENCE_LEARNING, where, reference is None)
+                if reference is not None:
+                    service.set(catalog.REFERENCE_INFO, (*where, reference.version), 1)
+        if self.join is not None:
+            pending = self.join.pending()
+            service.set(catalog.JOINS_PENDING, ("prediction",), pending.predictions)
+            service.set(catalog.JOINS_PENDING, ("label",), pending.labels)
+        service.set(catalog.CHECKPOINT_NUMBER, (), self.pipeline.checkpoint_number)
+        service.set(catalog.BUILD_INFO, (version("ml-observer"), platform.python_version()), 1)
+        self.exporter.publish(self._gauges.snapshot(service))
+
+    def _live(self) -> Values:
+        """Gauges of the moment of the scrape."""
+        values = Values()
+        since = self.engine.last_checkpoint or self._started
+        values.set(catalog.CHECKPOINT_AGE, (), max(self.clock.now() - since, 0.0))
+        for stream, source in self.sources.items():
+            for partition, messages in source.lag().items():
+                values.set(catalog.SOURCE_LAG, (stream, partition.source, str(partition.number)), messages)
+        return values
+
+    def _ready(self) -> tuple[bool, Sequence[str]]:
+        reasons = [] if self.engine.last_checkpoint else ["no checkpoint since the start yet"]
+        return not reasons, reasons
+
+
+class _Each:
+    """Gives every result to several receivers."""
+
+    def __init__(self, receivers: Sequence[Reports]) -> None:
+        self._receivers = receivers
+
+    def window(self, report: WindowReport) -> None:
+        for receiver in self._receivers:
+            receiver.window(report)
+
+    def quality(self, report: QualityReport) -> None:
+        for receiver in self._receivers:
+            receiver.quality(report)
+
+
+class NoDeadLetters:
+    """For sources whose rejected events are counted only."""
+
+    def reject(self, rejected: Sequence[Rejected]) -> None:
+        """Let them go."""
+
+    def flush(self) -> None:
+        """Nothing is held."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _stream(config: Config, stream: Stream) -> StreamConfig:
+    if stream == "predictions":
+        return config.predictions
+    if config.labels is None:
+        raise Permanent("no labels are configured")
+    return config.labels
+
+
+def _streams(config: Config) -> dict[Stream, StreamConfig]:
+    streams: dict[Stream, StreamConfig] = {"predictions": config.predictions}
+    if config.labels is not None:
+        streams["labels"] = config.labels
+    return streams
+
+
+def _sources(config: Config) -> dict[Stream, Source]:
+    return {
+        stream: FileSource(spec.source, stream)
+        if isinstance(spec.source, FilesSpec)
+        else KafkaSource(spec.source, stream)
+        for stream, spec in _streams(config).items()
+    }
+
+
+def _dead_letters(config: Config) -> dict[Stream, DeadLetters]:
+    letters: dict[Stream, DeadLetters] = {}
+    for stream, spec in _streams(config).items():
+        if isinstance(spec.source, FilesSpec):
+            path = config.dead_letters_file
+            letters[stream] = FileDeadLetters(path.with_name(f"{stream}-{path.name}"))
+        elif spec.source.dead_letters is None:
+            letters[stream] = NoDeadLetters()
+        else:
+            letters[stream] = KafkaDeadLetters(spec.source)
+    return letters
+
+
+def _join(config: Config, state: LmdbState) -> LabelJoin | None:
+    """One join for all models: where labels come, or where some model wants duplicates left out."""
+    if config.labels is not None:
+        return LabelJoin(state, config.labels.horizon)
+    wanted = (config.defaults, *config.models.values())
+    if any(model.deduplicate for model in wanted):
+        return LabelJoin(state, 2 * max(model.window.size for model in wanted))
+    return None

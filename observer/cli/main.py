@@ -1,0 +1,83 @@
+"""The group of commands and what they share: logging, exit codes, errors for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from observer.errors import ConfigError, ObserverError
+
+_EPILOG = """\b
+Exit codes:
+  0  done, or stopped by a signal
+  1  an error that the message explains
+  2  wrong use of the command line
+  3  the configuration is wrong
+\b
+Shell completion:
+  bash  eval "$(_OBSERVER_COMPLETE=bash_source observer)"
+  zsh   eval "$(_OBSERVER_COMPLETE=zsh_source observer)"
+  fish  _OBSERVER_COMPLETE=fish_source observer | source
+"""
+
+_COMMANDS = {
+    "run": "Watch models: consume, judge, export.",
+    "demo": "Watch drift being found in an embedded stream; needs nothing.",
+    "replay": "Run the same pipeline over files, in event time.",
+    "check": "Validate a configuration, then reach what it names.",
+    "reference": "Build and look at reference profiles.",
+    "schema": "Print the contract of events.",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is used, so that help and completion answer at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order a newcomer needs them."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"observer.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=_Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("ml-observer"), prog_name="observer")
+def group() -> None:
+    """Watches machine-learning models in production: drift and quality, from Kafka to Prometheus."""
+
+
+def log_to_stderr(level: str) -> None:
+    """Send the log to standard error, one line an entry."""
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def main() -> None:
+    """Run the command line; turns the service's errors into messages and exit codes."""
+    try:
+        group(prog_name="observer")
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        sys.exit(3)
+    except ObserverError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

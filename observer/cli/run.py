@@ -1,0 +1,48 @@
+"""`observer run`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from observer.app import Service
+from observer.cli.main import log_to_stderr
+from observer.clock import SystemClock
+from observer.config import load
+
+
+def until_signalled() -> Callable[[], bool]:
+    """True once SIGTERM or SIGINT came; a second SIGINT interrupts at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return stop.is_set
+
+
+@click.command()
+@click.option("-c", "--config", "path", required=True, type=click.Path(path_type=Path), help="YAML file.")
+def command(path: Path) -> None:
+    """Watch models until SIGTERM: consume events, judge windows, export to Prometheus.
+
+    The state folder that the configuration names makes restarts exact: whatever kills the process, the
+    next one goes on from the last checkpoint and no event is lost or counted twice.
+    """
+    config = load(path)
+    log_to_stderr(config.log_level)
+    stopping = until_signalled()
+    with Service(config, SystemClock()) as service:
+        assert service.server is not None  # noqa: S101 - served by default
+        log = logging.getLogger("observer")
+        log.info("serving http://%s:%d/metrics", service.server.host, service.server.port)
+        service.run(stopping)
+        log.info("stopped at checkpoint %d", service.pipeline.checkpoint_number)

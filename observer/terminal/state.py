@@ -1,0 +1,206 @@
+"""What the live view knows; built from reports, read by `render`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from detectors.base import Verdict
+from observer.model import Finding, Judged, QualityReport, QualityValue, WindowReport
+from observer.references import Reference
+from observer.terminal.words import describe
+
+HISTORY = 40
+_COHORTS = 400
+_INCIDENTS = 200
+_MAIN = ("roc_auc", "accuracy", "mae")
+"""The metric shown, the first of these that the task has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the service is doing.
+
+    Attributes
+    ----------
+    event_time : int or None
+        Watermark, milliseconds since the epoch; None while nothing has come.
+    speed : float or None
+        Seconds of event time per second, where it is set.
+    events : int
+        Events taken since the start.
+    per_second : float
+        Events per second, lately.
+    windows : int
+        Windows closed since the start.
+    uptime : float
+        Seconds.
+    metrics_url : str
+        Where to scrape; "" where nowhere.
+    """
+
+    event_time: int | None = None
+    speed: float | None = None
+    events: int = 0
+    per_second: float = 0.0
+    windows: int = 0
+    uptime: float = 0.0
+    metrics_url: str = ""
+
+
+@dataclass(slots=True)
+class Incident:
+    """Findings on one column in windows that follow each other.
+
+    Attributes
+    ----------
+    finding : Finding
+        The latest of the detector with the largest evidence.
+    words : str
+        What it says, in plain words.
+    detectors : tuple of str
+        All that found something in the latest window.
+    since : int
+        Start of the first window, milliseconds.
+    windows : int
+        In a row, so far.
+    over : bool
+        A later window of the model was judged without it.
+    """
+
+    finding: Finding
+    words: str
+    detectors: tuple[str, ...]
+    since: int
+    windows: int = 1
+    over: bool = False
+
+
+@dataclass(slots=True)
+class Row:
+    """One version of a model."""
+
+    model: str
+    version: str
+    latest: WindowReport | None = None
+    history: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    """Status and largest effect of the last windows."""
+    cohorts: dict[tuple[int, str], QualityReport] = field(default_factory=dict)
+    """By start and arm, the oldest first."""
+
+    @property
+    def worst(self) -> Judged | None:
+        """What the latest window says most strongly."""
+        return None if self.latest is None else strongest(self.latest.judged)
+
+    def quality(self, maturity: str) -> tuple[QualityReport, QualityValue] | None:
+        """The latest cohort of that maturity with its main metric."""
+        for key in sorted(self.cohorts, reverse=True):
+            report = self.cohorts[key]
+            value = main_value(report)
+            if report.maturity == maturity and value is not None:
+                return report, value
+        return None
+
+
+def main_value(report: QualityReport) -> QualityValue | None:
+    """The metric that stands for the quality of the task."""
+    by_name = {value.metric: value for value in report.values}
+    return next((by_name[name] for name in _MAIN if name in by_name), None)
+
+
+def strongest(judged: Sequence[Judged]) -> Judged | None:
+    """The verdict with most evidence; drift before all else, the larger effect among equals."""
+    return min(judged, key=lambda item: _weakness(item.verdict), default=None)
+
+
+def _weakness(verdict: Verdict) -> tuple[bool, float, float]:
+    p = 1.0 if verdict.p_value is None else verdict.p_value
+    return verdict.status != "drift", p, -verdict.effect
+
+
+@dataclass(slots=True)
+class State:
+    """Everything on display."""
+
+    status: Status = field(default_factory=Status)
+    rows: dict[tuple[str, str], Row] = field(default_factory=dict)
+    incidents: deque[Incident] = field(default_factory=lambda: deque(maxlen=_INCIDENTS))
+    """The newest first."""
+    references: dict[str, Reference] = field(default_factory=dict)
+    """By version."""
+
+    def window(self, report: WindowReport) -> tuple[list[Incident], list[Incident]]:
+        """Take a closed window in; gives the incidents that began, and those that ended."""
+        key = report.key
+        if not key.segment:
+            row = self._row(key.model, key.version)
+            effect = max((finding.verdict.effect for finding in report.findings), default=0.0)
+            if row.latest is None or row.latest.key.start < key.start:  # one may be told again after a crash
+                row.history.append((report.status, effect))
+            row.latest = report
+        if report.status in {"insufficient", "learning"}:
+            return [], []  # says nothing about what goes on
+        found = self._by_subject(report)
+        began, ended = [], []
+        for incident in self.incidents:
+            last = incident.finding.window
+            if incident.over or (last.model, last.version, last.segment) != (key.model, key.version, key.segment):
+                continue
+            again = found.pop(incident.finding.subject, None)
+            if again is None:
+                incident.over = True
+                ended.append(incident)
+            else:
+                incident.windows += last.start < key.start
+                incident.finding, incident.words = again.finding, again.words
+                incident.detectors = again.detectors
+        for incident in found.values():
+            if not (key.segment and self._overall(incident)):
+                self.incidents.appendleft(incident)
+                began.append(incident)
+        return began, ended
+
+    def _by_subject(self, report: WindowReport) -> dict[str, Incident]:
+        columns = {column.column: column for column in report.columns}
+        reference = self.references.get(report.reference)
+        groups: dict[str, list[Finding]] = {}
+        for finding in report.findings:
+            groups.setdefault(finding.subject, []).append(finding)
+        found: dict[str, Incident] = {}
+        for subject, findings in groups.items():
+            best = min(findings, key=lambda finding: _weakness(finding.verdict))
+            words = dict.fromkeys(describe(f, columns.get(subject), reference) for f in findings)
+            first = describe(best, columns.get(subject), reference)
+            text = "; ".join([first, *(w for w in words if w != first)])
+            names = tuple(dict.fromkeys([best.detector, *(f.detector for f in findings)]))
+            found[subject] = Incident(best, text, names, report.key.start)
+        return found
+
+    def _overall(self, incident: Incident) -> bool:
+        """Whether the whole version shows the same already, so that its segments need not be listed."""
+        finding = incident.finding
+        return any(
+            not other.over
+            and not other.finding.window.segment
+            and (other.finding.window.model, other.finding.window.version, other.finding.subject)
+            == (finding.window.model, finding.window.version, finding.subject)
+            for other in self.incidents
+        )
+
+    def quality(self, report: QualityReport) -> None:
+        """Take a cohort's quality in."""
+        if report.segment:
+            return
+        cohorts = self._row(report.model, report.version).cohorts
+        cohorts[report.start, report.arm] = report
+        if len(cohorts) > _COHORTS:
+            del cohorts[min(cohorts)]
+
+    def _row(self, model: str, version: str) -> Row:
+        return self.rows.setdefault((model, version), Row(model, version))
+
+    def know(self, references: Mapping[str, Reference]) -> None:
+        """Remember references, by version, to say by how much a column moved."""
+        self.references.update(references)
