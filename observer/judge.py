@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    field_validator,
+)
 
 from detectors import catalog
 from detectors.base import DetectorError
 from detectors.statistical.multiple import correct
-from detectors.statistical.spec import Kind
+from detectors.statistical.spec import Kind, Spec
 from detectors.summaries.table import TableSummary
 from observer.model import Judged
 
@@ -21,12 +29,24 @@ def _built(value: object) -> object:
     """A detector from its name, or from a mapping with `type` and parameters."""
     if isinstance(value, str):
         value = {"type": value}
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+    if isinstance(value, Spec):
         return value
+    name = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or name is None:
+        known = ", ".join(catalog.names())
+        raise ValueError(f"accepted: a detector's name, or a mapping with its name as type; names: {known}")
     try:
-        return catalog.build(value["type"], **{k: v for k, v in value.items() if k != "type"})
+        return catalog.build(str(name), **{k: v for k, v in value.items() if k != "type"})
     except DetectorError as error:
         raise ValueError(str(error)) from error
+
+
+class _Known:
+    """JSON Schema of a detector: its name, or its name and parameters."""
+
+    def __get_pydantic_json_schema__(self, _core: object, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        full = handler(TypeAdapter(catalog.spec_type()).core_schema)
+        return {"anyOf": [{"enum": catalog.names()}, full]}
 
 
 class JudgeSpec(BaseModel):
@@ -36,8 +56,17 @@ class JudgeSpec(BaseModel):
 
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.001
     """Chance that an unchanged window of independent rows shows any drift at all (Holm over all verdicts)."""
-    detectors: tuple[Annotated[Any, BeforeValidator(_built)], ...] | None = None
+    detectors: tuple[Annotated[Any, BeforeValidator(_built), _Known()], ...] | None = None
     """Names or parameters of detectors, for the kinds of column each applies to; default: the catalog's."""
+
+    @field_validator("detectors")
+    @classmethod
+    def _once(cls, detectors: tuple[Spec, ...] | None) -> tuple[Spec, ...] | None:
+        names = [detector.name for detector in detectors or ()]
+        again = sorted({name for name in names if names.count(name) > 1})
+        if again:  # their verdicts would share one series
+            raise ValueError(f"accepted: each detector once; more than once: {', '.join(again)}")
+        return detectors
 
 
 class WindowJudge:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from detectors.base import Ints
 from observer.model import Partition
@@ -24,10 +24,11 @@ END_OF_TIME = 2**62
 _BEGINNING = -(2**62)
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_LONGEST = 100 * 366 * 86_400_000
 
 
 def milliseconds(value: object) -> object:
-    """`90s`, `1h`, `1h30m`, `7d` as milliseconds; numbers are seconds."""
+    """`90s`, `1h`, `1h30m`, `7d` as milliseconds; numbers are seconds. Raises `ValueError`."""
     if isinstance(value, str):
         pieces = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", value.replace(" ", ""))
         if not pieces or "".join(number + unit for number, unit in pieces) != value.replace(" ", ""):
@@ -35,13 +36,32 @@ def milliseconds(value: object) -> object:
                 f"{value!r} is not a duration; accepted: numbers with ms, s, m, h, d or w, as in 90s or 1h30m"
             )
             raise ValueError(msg)
-        return round(sum(float(number) * _UNITS[unit] for number, unit in pieces))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return round(value * 1000)
-    return value
+        found = sum(float(number) * _UNITS[unit] for number, unit in pieces)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = value * 1000.0
+    else:
+        return value
+    if not abs(found) <= _LONGEST:  # NaN too
+        msg = f"{value!r} is too long; accepted: up to 100 years"
+        raise ValueError(msg)
+    return round(found)
 
 
-Milliseconds = Annotated[int, BeforeValidator(milliseconds)]
+def duration(time: int) -> str:
+    """Milliseconds as `milliseconds` reads them: `1h30m`."""
+    text, rest = "", time
+    for unit, size in sorted(_UNITS.items(), key=lambda item: -item[1]):
+        count, rest = divmod(rest, size)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
+Milliseconds = Annotated[
+    int,
+    BeforeValidator(milliseconds),
+    PlainSerializer(duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": ["string", "number"], "description": "A duration such as 1h30m, or seconds."}),
+]
 """A duration in the configuration, such as `1h`; milliseconds in the program."""
 
 

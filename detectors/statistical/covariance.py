@@ -17,6 +17,7 @@ from detectors.summaries.table import TableSummary
 _LEAST_VARIANCE = 0.05  # of a column's scores; below, it is all but constant
 _MOST_KURTOSIS = 10.0  # above, a few rare values make up the variance
 _LEAST_EIGENVALUE = 1e-6
+_CUBED = 400  # rows of it that the skewness is taken from
 _SAMPLE = (200, 1000)  # rows of the reference's sample: needed, and used
 
 
@@ -25,10 +26,10 @@ class Covariance(Spec):
 
     Statistic: ||W S_w W - I||_F with W = S_r^(-1/2), S the covariances of the normal scores. Effect:
     the root of its square less that square's mean under no change, or 0 (a pair whose
-    correlation moves by r gives about 1.4 r). P-value: a scaled chi-square for the squared statistic.
+    correlation moves by r gives about 1.4 r). P-value: a chi-square for the squared statistic.
     Its mean is that of jointly normal columns (Wishart and inverse Wishart moments, so it allows for a
     finite reference), times how much heavier the products of scores are in the reference's sample;
-    its degrees of freedom come from that sample too. Corrections fitted to simulations of 2 to 50
+    its spread and skewness come from that sample too. Corrections fitted to simulations of 2 to 50
     columns allow for ranks taken from the reference, and for the reference's share of the variance.
     Without a sample (200 rows) joint normality is assumed.
 
@@ -73,8 +74,13 @@ class Covariance(Spec):
         # What the estimated whitening adds grows with the weight of the tails once more.
         limit = rank * (rank + 1) * (1 / n + 1 / m)
         mean = null.scale * (limit + null.scale * (expected_square(rank, n, m) - limit))
-        degrees = null.degrees / (1.0 + null.scale * (excess_variance(rank, n, m) - 1.0))
-        p_value = chdtrc(degrees, squared / mean * degrees)
+        variance = null.spread**2 * (1.0 + null.scale * (excess_variance(rank, n, m) - 1.0))
+        variance += null.outliers * (m**-3.0 + n**-3.0) / (1 / n + 1 / m) ** 2
+        spread = math.sqrt(variance)
+        # Pearson's type III: a chi-square, moved and stretched to this mean, spread and skewness.
+        degrees = min(8.0 / null.skewness**2, 2.0 / spread**2)
+        standard = (squared / mean - 1.0) / spread
+        p_value = chdtrc(degrees, np.maximum(degrees + standard * math.sqrt(2.0 * degrees), 0.0))
         effect = np.sqrt(np.maximum(squared - mean, 0.0))
         notes = {0: _describe(reference, usable, before, now, moved, self.named)} if p_value[0] < 1e-1 else {}
         return verdicts(self, np.sqrt(squared), effect, p_value, *sizes, alpha, {}, notes)
@@ -83,8 +89,11 @@ class Covariance(Spec):
 class _Null(NamedTuple):
     scale: float
     """Mean of the squared statistic, relative to jointly normal scores."""
-    degrees: float
-    """Degrees of freedom for large samples."""
+    spread: float
+    """Its standard deviation over its mean, for large samples."""
+    skewness: float
+    outliers: float
+    """Variance of |z|⁴ over its limit for normal z, relative to the squared mean: what single rows add."""
 
 
 def expected_square(d: int, n: int, m: int) -> float:
@@ -139,23 +148,31 @@ def _null(
     reference: TableSummary, usable: np.ndarray[tuple[int], np.dtype[np.intp]], white: Floats, rank: int
 ) -> _Null:
     n = reference.scores.n
-    normal = _Null(estimated_ranks(n), rank * (rank + 1) / 2)
+    degrees = rank * (rank + 1) / 2
+    normal = _Null(estimated_ranks(n), math.sqrt(2.0 / degrees), math.sqrt(8.0 / degrees), 0.0)
     rows = _sampled_scores(reference)
     if rows is None:
         return normal
     z = (rows[usable].T - reference.scores.sum[usable] / n) @ white
     size, length = len(z), (z**2).sum(axis=1)
     # Between rows, the inner products of z z' - I; the mean over a row with itself is the trace of
-    # the covariance of z z', the mean square over two rows the trace of that matrix's square. The rows
-    # were whitened by a covariance they belong to: undo what that takes away (Mardia 1974).
+    # the covariance of z z', the mean square over two rows the trace of that matrix's square, and so
+    # on. The rows were whitened by a covariance they belong to: undo what that takes away (Mardia 1974).
     trace = float((length**2).mean()) * (n + 1) / (n - 1) * (n / (n - 1)) ** 2 - rank
     inner = (z @ z.T) ** 2 - length[:, None] - length + rank
     square = float((inner**2).sum() - (np.diag(inner) ** 2).sum()) / (size * (size - 1))
     square *= 1.0 + 2.2 * rank / n
     if not (trace > 0 and square > 0):
         return normal
+    few = min(size, _CUBED)
+    pairs = inner[:few, :few] - np.diag(np.diag(inner)[:few])
+    cube = float(np.einsum("ij,ji->", pairs @ pairs, pairs)) / (few * (few - 1) * (few - 2))
     scale = normal.scale * trace / (rank * (rank + 1))
-    return _Null(scale, min(trace**2 / square, normal.degrees))
+    spread = max(math.sqrt(2.0 * square) / trace, normal.spread)
+    skewness = max(math.sqrt(8.0) * cube / square**1.5, normal.skewness)
+    fourth = rank * (rank + 2)
+    usual = fourth * ((rank + 4) * (rank + 6) - fourth)
+    return _Null(scale, spread, skewness, max(float((length**2).var()) - usual, 0.0) / trace**2)
 
 
 def _sampled_scores(reference: TableSummary) -> Floats | None:
@@ -165,9 +182,7 @@ def _sampled_scores(reference: TableSummary) -> Floats | None:
         return None
     keys = sample.keys[: _SAMPLE[1]]
     columns = {name: sample.column(name).take(slice(len(keys))) for name in table.binning.names}
-    codes = table.encode(keys, columns).codes
-    scores = np.take_along_axis(table.scores.table, codes, axis=1)
-    return scores if table.scores.projection is None else table.scores.projection @ scores
+    return table.scores.scores(table.encode(keys, columns).codes)
 
 
 def _describe(

@@ -105,7 +105,8 @@ class UnseenCategories(_Rate):
 
     By chance a window holds as many of them as the reference holds categories that it saw only once
     (Good 1953); their number, or the least upper bound that the counts give, stands in for the
-    reference's rate. So an identifier is not reported as long as its values come once each.
+    reference's rate, with half the reference's weight, since that estimate varies by up to twice as
+    much as a count. So an identifier is not reported as long as its values come once each.
     """
 
     applies_to: ClassVar[tuple[Kind, ...]] = ("category",)
@@ -117,7 +118,10 @@ class UnseenCategories(_Rate):
         """One verdict a column; `alpha` overrides the detector's level."""
         n, m = usable(reference), usable(window)
         once = np.minimum(_seen_once(reference) + reference.counts[:, -3], n)
-        return self._judge(_Hits(once, n), _Hits(window.counts[:, -3], m), alpha)
+        new = window.counts[:, -3]
+        weight = np.where(once > 0, 2, 1)
+        p_value = proportions_p_value(-(-once // weight), -(-n // weight), new, m, increase_only=True)
+        return self._report(_Hits(once, n), _Hits(new, m), p_value, alpha)
 
 
 def _seen_once(reference: CategoryCounts) -> Ints:

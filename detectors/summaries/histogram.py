@@ -1,119 +1,151 @@
 """Counts of numeric columns in the reference's quantile bins, with plain moments.
 
-Looking a value up among 256 uneven boundaries costs 55 ns by binary search. Here a fine uniform grid,
-reached by arithmetic, gives the bin up to the one boundary that may cross the value's grid cell, which
-one comparison settles; only values in cells that several boundaries cross are searched for.
+Looking a value up among 256 uneven boundaries costs 55 ns by binary search. Here a fine grid, reached by
+arithmetic, gives the bin up to the one boundary that may cross the value's grid cell, which one comparison
+settles; only values in cells that several boundaries cross are searched for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Bools, Floats, Ints
+from detectors.base import Floats, Ints
 from detectors.summaries.packing import pack, unpack
 
 BINS = 256
-_CELLS = 4096  # grid cells a column
-_BLOCK = 32_768  # cells encoded at a time: the temporaries stay in a core's cache
+_CELLS = 4096  # grid cells a column, and one more for what lies at infinity
+_BLOCK = 131_072  # values encoded at a time: the temporaries stay in cache
 _SPECIAL = ("null", "nan", "minus_infinity", "plus_infinity", "invalid")
 
 
 def quantile_boundaries(values: Floats, bins: int = BINS) -> Floats:
     """Boundaries of at most `bins` bins of nearly equal mass: float64[<= bins + 1], increasing.
 
-    A column with at most `bins` distinct values gets a bin per value, so that nothing is approximated.
-    The last boundary lies just above the maximum: bins are closed on the left. Values must be finite;
-    none gives an empty array.
+    A column with at most `bins` distinct values gets a bin per value, so that nothing is approximated;
+    otherwise a bin holds at most n / bins + 1 values beside copies of its lowest. The last boundary lies
+    just above the maximum: bins are closed on the left. Values must be finite; none gives an empty array.
     """
     if len(values) == 0:
         return np.empty(0)
-    ordered = np.sort(values)
+    ordered = np.sort(values + 0.0)  # no -0.0, whose place among zeros is chance
     distinct = ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))]
-    top = np.nextafter(distinct[-1], np.inf)
+    with np.errstate(over="ignore"):
+        top = np.nextafter(distinct[-1], np.inf)
     if len(distinct) <= bins:
         return np.append(distinct, top)
     at = np.linspace(0, len(ordered), bins + 1)[:-1].astype(np.intp)
     return np.append(np.unique(ordered[at]), top)
 
 
-def _cells(values: Floats, low: Floats | float, scale: Floats | float) -> NDArray[np.int64]:
-    """Grid cell of each value plus one: 0 below the grid (and NaN), `_CELLS` + 1 above it."""
-    place = values - low
-    place *= scale
-    np.fmax(place, -1.0, out=place)
-    np.fmin(place, float(_CELLS), out=place)
-    place += 1.0
-    return place.astype(np.int64)
+class _Grid(NamedTuple):
+    """Cells of equal width in 1 / (1 + d), d being how far a value lies from `origin`, in units.
 
-
-def _grid(boundaries: Floats) -> tuple[float, float, NDArray[np.int64]]:
-    """Low, scale and boundaries per cell of the trimmed grid that crowds the fewest of them.
-
-    A value's bin follows exactly, whatever the rounding: a boundary's cell is computed as a value's
-    is, and that arithmetic is monotone, so a boundary in a lower cell lies below the value and one
-    in a higher cell above it.
+    Near the origin cells are narrow, far away wide: that suits skewed columns, such as amounts and
+    durations, and is even enough for bell-shaped ones. Values behind the origin share the first cell.
+    A value's bin follows exactly, whatever the rounding: a boundary's cell is computed as a value's is,
+    and every step of that arithmetic is monotone, so values in different cells are in order of cells.
     """
-    best = (0.0, 0.0, np.bincount(_cells(boundaries, 0.0, 0.0), minlength=_CELLS + 2))
-    fewest = len(boundaries) + 1
-    for trim in (0, 2, 6, 16, 40):
-        if len(boundaries) <= 2 * trim + 1:
-            break
-        low, high = float(boundaries[trim]), float(boundaries[len(boundaries) - 1 - trim])
-        with np.errstate(over="ignore", divide="ignore"):
-            scale = float(np.float64(_CELLS - 1) / np.float64(high - low))
-        if scale == 0 or not np.isfinite(scale):
-            continue
-        per_cell = np.bincount(_cells(boundaries, low, scale), minlength=_CELLS + 2)
-        crowded = int(per_cell[per_cell > 1].sum())
-        if crowded < fewest:
-            best, fewest = (low, scale, per_cell), crowded
-    return best
+
+    scale: float
+    """1 / unit; negative when the origin is at the upper end."""
+    shift: float
+    """1 - origin / unit"""
+    cells: NDArray[np.intp]
+    """Cell of each boundary."""
+
+    @classmethod
+    def over(cls, boundaries: Floats, first: float) -> _Grid:
+        """The grid, of a few, in which the fewest boundaries share a cell; its cells start at `first`."""
+        best = cls(0.0, 1.0, np.full(len(boundaries), _CELLS))
+        fewest = len(boundaries)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            for origin, unit in _choices(boundaries):
+                scale = 1.0 / unit
+                grid = cls(scale, 1.0 - origin * scale, np.empty(0, np.intp))
+                if scale != 0.0 and np.isfinite(grid[:2]).all():
+                    cells = _cells(boundaries.copy(), scale, grid.shift, first) - int(first)
+                    alone = np.diff(cells, prepend=-1, append=-1) != 0
+                    sharing = len(boundaries) - int(np.count_nonzero(alone[1:] & alone[:-1]))
+                    if sharing < fewest:
+                        best, fewest = grid._replace(cells=cells), sharing
+                if fewest == 0:
+                    break
+        return best
+
+    def below(self) -> Ints:
+        """Boundaries below each cell, int64[cells + 1]; -1 where several share the cell."""
+        inside = np.bincount(self.cells, minlength=_CELLS + 1)
+        before = np.cumsum(inside) - inside
+        if self.scale > 0:  # cells are numbered from the far end
+            before = len(self.cells) - before - inside
+        return np.where(inside > 1, -1, before)
+
+
+def _choices(boundaries: Floats) -> Iterator[tuple[np.float64, np.float64]]:
+    """Origins (the ends, then further in) and units (distances to other boundaries)."""
+    size = len(boundaries)
+    for trim in (0, 2, 8, 32):
+        if size > 2 * trim + 1:
+            for ordered in (boundaries, boundaries[::-1]):
+                for share in (1.0, 0.75, 0.5, 0.25, 0.1, 0.03):
+                    at = max(int(share * (size - 1 - trim)), trim + 1)
+                    yield ordered[trim], ordered[at] - ordered[trim]
+
+
+def _cells(
+    place: Floats, scale: Floats | float, shift: Floats | float, first: Floats | float
+) -> NDArray[np.intp]:
+    """Cell of each value, `first` for +inf and values too far away; overwrites `place`. Any for NaN."""
+    place *= scale
+    place += shift
+    np.maximum(place, 1.0, out=place)
+    np.divide(_CELLS, place, out=place)
+    place += first
+    return place.astype(np.intp)
 
 
 @dataclass(frozen=True, slots=True)
 class _Grids:
     """The grids of F columns, ready for look-ups in flattened tables."""
 
-    low: Floats  # [F, 1]
     scale: Floats  # [F, 1]
-    first: Ints  # [F, 1]: where a column's cells start in the tables below
-    base: NDArray[np.int64]  # boundaries in lower cells, plus where the column's boundaries start
-    start: NDArray[np.int64]  # [F, 1]: where a column's boundaries start
-    crowded: Bools  # whether several boundaries share the cell
-    any_crowded: bool
-    boundaries: Floats  # padded with inf
+    shift: Floats  # [F, 1]
+    first: Floats  # [F, 1]: where a column's cells start
+    code: Ints  # per cell: code by the boundaries below it, or `crowded`
+    crowded: Ints  # [F, 1]: in place of a code where several boundaries share the cell
+    boundaries: Floats  # [F * width]: per code, the boundary next above; inf where there is none
 
     @classmethod
-    def over(cls, columns: tuple[Floats, ...], bins: int) -> _Grids:
-        size, cells = len(columns), _CELLS + 2
-        grids = [_grid(boundaries) for boundaries in columns]
-        per_cell = np.array([g[2] for g in grids], np.int64).reshape(size, cells)
-        start = (np.arange(size) * (bins + 2))[:, None]
-        padded = np.full((size, bins + 2), np.inf)
-        for row, boundaries in zip(padded, columns, strict=True):
-            row[: len(boundaries)] = boundaries
+    def over(cls, columns: tuple[Floats, ...], width: int) -> _Grids:
+        first = np.arange(len(columns)) * (_CELLS + 1.0)
+        grids = [_Grid.over(*column) for column in zip(columns, first, strict=True)]
+        start = np.arange(len(columns))[:, None] * width
+        below = np.array([grid.below() for grid in grids], np.int64).reshape(len(columns), _CELLS + 1)
+        boundaries = np.full((len(columns), width), np.inf)
+        for row, column in zip(boundaries, columns, strict=True):
+            row[: len(column)] = column
         return cls(
-            np.array([g[0] for g in grids])[:, None],
-            np.array([g[1] for g in grids])[:, None],
-            (np.arange(size) * cells)[:, None],
-            (np.cumsum(per_cell, axis=1) - per_cell + start).ravel(),
-            start,
-            (per_cell > 1).ravel(),
-            bool((per_cell > 1).any()),
-            padded.ravel(),
+            np.array([grid.scale for grid in grids])[:, None],
+            np.array([grid.shift for grid in grids])[:, None],
+            first[:, None],
+            (np.where(below < 0, width - 1, below) + start).ravel(),
+            start + width - 1,
+            boundaries.ravel(),
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Binning:
     """The bins of all numeric columns of a table; built once, from a reference.
 
-    Codes: 0 below the minimum, 1..used bins, used + 1 above the maximum, then (at fixed places
-    `bins + 2` ...) null, NaN, -inf, +inf, invalid.
+    Codes of a column: 0 below the minimum, 1..used bins, used + 1 above the maximum, then (at fixed
+    places `bins + 2` ...) null, NaN, -inf, +inf, invalid. Column i's codes start at `i * width`, so that
+    counting a table, or looking something up by code, is one pass over all columns.
     """
 
     names: tuple[str, ...]
@@ -122,24 +154,34 @@ class Binning:
     center: Floats
     """What sums of squares are taken about."""
     bins: int = BINS
-    _grids: _Grids = field(init=False, repr=False, compare=False)
+    used: Ints = field(init=False, repr=False)
+    """Bins in use per column: int64[F]."""
+    _grids: _Grids = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if len(self.center) != len(self.names):
+            raise ValueError("a binning needs a center for every column")
         for name, boundaries in zip(self.names, self.columns, strict=True):
-            if len(boundaries) > self.bins + 1 or np.any(np.diff(boundaries) <= 0):
+            increasing = bool(np.all(boundaries[1:] > boundaries[:-1]))
+            if len(boundaries) > self.bins + 1 or not increasing or np.isnan(boundaries).any():
                 msg = f"column {name!r}: boundaries must increase and make at most {self.bins} bins"
                 raise ValueError(msg)
-        object.__setattr__(self, "_grids", _Grids.over(self.columns, self.bins))
+        used = np.array([max(len(b) - 1, 0) for b in self.columns], np.int64)
+        object.__setattr__(self, "used", used)
+        object.__setattr__(self, "_grids", _Grids.over(self.columns, self.width))
+
+    def same(self, other: Binning) -> bool:
+        """Whether `other` encodes alike, so that counts over both can be added."""
+        return self is other or (
+            (self.names, self.bins) == (other.names, other.bins)
+            and np.array_equal(self.center, other.center)
+            and all(map(np.array_equal, self.columns, other.columns))
+        )
 
     @property
     def width(self) -> int:
         """Codes a column can have."""
         return self.bins + 2 + len(_SPECIAL)
-
-    @property
-    def used(self) -> Ints:
-        """Bins in use per column: int64[F]."""
-        return np.array([max(len(b) - 1, 0) for b in self.columns], np.int64)
 
     @property
     def boundaries(self) -> Floats:
@@ -151,34 +193,32 @@ class Binning:
                 row[len(boundaries) :] = boundaries[-1]
         return out
 
-    def encode(self, values: Floats) -> NDArray[np.int64]:
+    def encode(self, values: Floats) -> Ints:
         """Codes of the columns' values: int64[F, n] of float64[F, n]; every NaN counts as NaN."""
         codes = np.empty(values.shape, np.int64)
-        step = max(_BLOCK // max(len(values), 1), 64)
-        for at in range(0, values.shape[1], step):
-            self._encode_block(values[:, at : at + step], codes[:, at : at + step])
+        step = max(_BLOCK // max(values.shape[1], 1), 1)
+        for at in range(0, len(values), step):
+            block = slice(at, at + step)
+            self._encode(np.ascontiguousarray(values[block]), block, codes[block])
         return codes
 
-    def _encode_block(self, x: Floats, out: NDArray[np.int64]) -> None:
+    def _encode(self, values: Floats, block: slice, out: Ints) -> None:
         grids = self._grids
         with np.errstate(invalid="ignore", over="ignore"):
-            cell = _cells(x, grids.low, grids.scale)
-        cell += grids.first
-        code = grids.base.take(cell)
-        code += x >= grids.boundaries.take(code)
-        np.subtract(code, grids.start, out=out)
-        if grids.any_crowded:
-            crowded = grids.crowded.take(cell)
-            for column in np.flatnonzero(crowded.any(axis=1)):
-                rows = np.flatnonzero(crowded[column])
-                out[column, rows] = np.searchsorted(self.columns[column], x[column, rows], side="right")
-        finite = np.isfinite(x)
-        if not finite.all():
-            odd = ~finite
-            value = x[odd]
-            out[odd] = np.where(
-                np.isnan(value), self.bins + 3, np.where(value < 0, self.bins + 4, self.bins + 5)
-            )
+            cells = _cells(values.copy(), grids.scale[block], grids.shift[block], grids.first[block])
+        code = grids.code.take(cells, mode="clip")  # a NaN has any cell
+        np.add(code, values >= grids.boundaries.take(code), out=out)
+        crowded = out == grids.crowded[block]
+        for i in np.flatnonzero(crowded.any(axis=1)):
+            rows = np.flatnonzero(crowded[i])
+            column = block.start + i
+            place = np.searchsorted(self.columns[column], values[i, rows], side="right")
+            out[i, rows] = place + column * self.width
+        odd = np.flatnonzero(~np.isfinite(values))
+        if len(odd):
+            value = values.ravel()[odd]
+            special = np.where(np.isnan(value), 3, np.where(value < 0, 4, 5)) + self.bins
+            out.ravel()[odd] = special + (block.start + odd // values.shape[1]) * self.width
 
     def zero(self) -> Histogram:
         """The empty histogram over these bins."""
@@ -257,47 +297,45 @@ class Histogram:
             variance = self.squares / self.finite - (self.mean - self.center) ** 2
         return np.sqrt(np.maximum(variance, 0.0))
 
-    def update(self, codes: NDArray[np.int64], values: Floats, *, finite: bool) -> None:
-        """Add rows: `codes` int64[F, n] as encoded, `values` float64[F, n].
-
-        `finite` says that every value is finite, which spares the masks.
-        """
+    def update(self, codes: Ints, values: Floats) -> None:
+        """Add rows: `codes` int64[F, n] as encoded from `values` float64[F, n]."""
         size, n = codes.shape
         self.n += n
         if n == 0 or size == 0:
             return
-        width = self.binning.width
-        flat = codes + (np.arange(size) * width)[:, None]
-        counts = np.bincount(flat.ravel(), minlength=size * width).reshape(size, width)
+        binning, bins = self.binning, self.bins
+        counts = np.bincount(codes.ravel(), minlength=size * binning.width).reshape(size, binning.width)
         # A column with fewer bins has its "above" just after them: move it to its common place.
-        above = self.binning.used + 1
-        short = np.flatnonzero(above <= self.bins)
-        counts[short, self.bins + 1] += counts[short, above[short]]
-        counts[short, above[short]] = 0
+        short = np.flatnonzero(binning.used < bins)
+        above = binning.used[short] + 1
+        counts[short, bins + 1] += counts[short, above]
+        counts[short, above] = 0
         self.counts += counts
-        if finite:
-            self.sums += values.sum(axis=1)
-            offset = values - self.center[:, None]
-            self.squares += np.einsum("ij,ij->i", offset, offset)
+        center = self.center[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset = values - center
             low, high = values.min(axis=1), values.max(axis=1)
-        else:
-            ok = np.isfinite(values)
-            offset = np.where(ok, values - self.center[:, None], 0.0)
-            self.sums += offset.sum(axis=1) + self.center * ok.sum(axis=1)
+            gaps = np.flatnonzero(counts[:, bins + 2 :].any(axis=1))
+            if len(gaps):
+                some = values[gaps]
+                held = np.isfinite(some)
+                offset[gaps] = np.where(held, some - center[gaps], 0.0)
+                low[gaps] = np.where(held, some, np.inf).min(axis=1)
+                high[gaps] = np.where(held, some, -np.inf).max(axis=1)
+            self.sums += offset.sum(axis=1) + self.center * counts[:, : bins + 2].sum(axis=1)
             self.squares += np.einsum("ij,ij->i", offset, offset)
-            low = np.where(ok, values, np.inf).min(axis=1)
-            high = np.where(ok, values, -np.inf).max(axis=1)
         np.minimum(self.minimum, low, out=self.minimum)
         np.maximum(self.maximum, high, out=self.maximum)
 
     def merge(self, other: Self) -> None:
         """Add `other`; raises `ValueError` when it has other columns or bins."""
-        if other.names != self.names or other.bins != self.bins:
+        if not self.binning.same(other.binning):
             raise ValueError("histograms over different columns or bins cannot be merged")
         self.n += other.n
         self.counts += other.counts
-        self.sums += other.sums
-        self.squares += other.squares
+        with np.errstate(invalid="ignore", over="ignore"):  # huge values: the sums may be infinite
+            self.sums += other.sums
+            self.squares += other.squares
         np.minimum(self.minimum, other.minimum, out=self.minimum)
         np.maximum(self.maximum, other.maximum, out=self.maximum)
 
@@ -317,7 +355,13 @@ class Histogram:
     @classmethod
     def from_bytes(cls, data: bytes, binning: Binning) -> Histogram:
         """The histogram that gave `data`; `binning` must be the one it was built over."""
-        fields = unpack(data)
-        if fields["counts"].shape != (len(binning.names), binning.width):
-            raise ValueError("histogram was built over other bins")
-        return cls(binning, **fields)
+        fields, size = unpack(data), len(binning.names)
+        return cls(
+            binning,
+            fields.count("n"),
+            fields.array("counts", np.int64, size, binning.width),
+            fields.array("sums", np.float64, size),
+            fields.array("squares", np.float64, size),
+            fields.array("minimum", np.float64, size),
+            fields.array("maximum", np.float64, size),
+        )

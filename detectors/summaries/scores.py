@@ -10,14 +10,14 @@ hundreds of millions of rows: equal to the bit in whatever order and pieces rows
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from detectors.base import Floats
+from detectors.base import Floats, Ints
 from detectors.summaries.histogram import Histogram
 from detectors.summaries.packing import pack, unpack
 
@@ -29,7 +29,14 @@ def _grained(scores: Floats) -> Floats:
     return np.asarray(np.rint(scores * _GRAIN) / _GRAIN)
 
 
-@dataclass(frozen=True, slots=True)
+def _signs(size: int) -> Floats:
+    """Random signs, float64[WIDEST, size], that no version of a library can change."""
+    noise = hashlib.shake_256(b"projection of normal scores").digest(WIDEST * size // 8 + 1)
+    bits = np.unpackbits(np.frombuffer(noise, np.uint8), count=WIDEST * size)
+    return 1.0 - 2.0 * bits.reshape(WIDEST, size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ScoreTable:
     """Normal score of every code of every numeric column under a reference.
 
@@ -38,7 +45,9 @@ class ScoreTable:
     table : float64[F, codes]
         0 for null, NaN and invalid cells, the value least unlike a missing one.
     projection : float64[WIDEST, F] or None
-        A fixed random projection for tables wider than `WIDEST`.
+        For tables wider than `WIDEST`: random signs, always the same, to project by. Their sums of scores
+        are exact; only then are they brought to unit variance, so that projected scores are the same
+        to the bit however a matrix product orders its terms.
     """
 
     table: Floats
@@ -65,9 +74,15 @@ class ScoreTable:
         table[np.arange(size), above] = table[:, reference.bins + 1]
         projection = None
         if size > WIDEST:
-            signs = np.random.default_rng(20_260_101).choice(np.array([-1.0, 1.0]), (WIDEST, size))
-            projection = signs / np.sqrt(size)
+            projection = _signs(size)
         return cls(table, projection)
+
+    def scores(self, codes: Ints) -> Floats:
+        """Normal scores of rows: float64[D, n] of int64[F, n] codes, as the histogram's binning encodes them."""
+        scores = self.table.take(codes)
+        if self.projection is None:
+            return scores
+        return _grained(self.projection @ scores / np.sqrt(len(self.table)))
 
     def zero(self) -> NormalScores:
         """The empty sums."""
@@ -92,18 +107,13 @@ class NormalScores:
     sum: Floats
     products: Floats
 
-    def update(self, codes: NDArray[np.int64], table: ScoreTable) -> None:
+    def update(self, codes: Ints, table: ScoreTable) -> None:
         """Add rows: `codes` int64[F, n] as the histogram's binning encodes them."""
-        size, width = table.table.shape
-        if size == 0:
-            self.n += codes.shape[1]
-            return
-        scores = table.table.ravel().take(codes + (np.arange(size) * width)[:, None])
-        if table.projection is not None:
-            scores = _grained(table.projection @ scores)
         self.n += codes.shape[1]
-        self.sum += scores.sum(axis=1)
-        self.products += scores @ scores.T
+        if len(self.sum):
+            scores = table.scores(codes)
+            self.sum += scores.sum(axis=1)
+            self.products += scores @ scores.T
 
     def merge(self, other: Self) -> None:
         """Add `other`; raises `ValueError` when it has other dimensions."""
@@ -122,7 +132,8 @@ class NormalScores:
     def from_bytes(cls, data: bytes) -> NormalScores:
         """The sums that gave `data`."""
         fields = unpack(data)
-        size = len(fields["sum"])
+        sums = fields.array("sum", np.float64, -1)
+        size = len(sums)
         products = np.zeros((size, size))
-        products[np.triu_indices(size)] = fields["upper"]
-        return cls(fields["n"], fields["sum"], products + np.triu(products, 1).T)
+        products[np.triu_indices(size)] = fields.array("upper", np.float64, size * (size + 1) // 2)
+        return cls(fields.count("n"), sums, products + np.triu(products, 1).T)

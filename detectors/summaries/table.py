@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import NULL, Bools, Categories, Column, Floats, Numbers
+from detectors.base import NULL, Bools, Categories, Column, Floats, Ints, Numbers
 from detectors.summaries.categories import CategoryCounts, Vocabularies, as_categories
 from detectors.summaries.counts import Counts
 from detectors.summaries.histogram import Binning, Histogram
@@ -24,11 +24,10 @@ class Encoded:
 
     values: Floats
     """float64[F, n]; NaN where there is no number."""
-    finite: bool
-    codes: NDArray[np.int64]
-    """int64[F, n]"""
+    codes: Ints
+    """int64[F, n], as `Binning.encode` gives them."""
     categories: list[Categories]
-    category_codes: list[NDArray[np.int64]]
+    category_codes: list[Ints]
     keys: NDArray[np.uint64]
     columns: Mapping[str, Column]
     """The columns as they came."""
@@ -39,9 +38,8 @@ class Encoded:
     def take(self, rows: NDArray[np.intp]) -> Encoded:
         """The batch at `rows`."""
         return Encoded(
-            self.values[:, rows],
-            self.finite,
-            self.codes[:, rows],
+            self.values.take(rows, axis=1),  # unlike an index, this keeps each column in one piece
+            self.codes.take(rows, axis=1),
             [column.take(rows) for column in self.categories],
             [codes[rows] for codes in self.category_codes],
             self.keys[rows],
@@ -92,12 +90,11 @@ class Table:
                 special.append((i, numbers.invalid, self.binning.bins + 6))
         codes = self.binning.encode(values)
         for i, where, code in special:
-            codes[i, where] = code
+            codes[i, where] = i * self.binning.width + code
         absent = Categories(np.full(n, NULL, np.int32), ())
         categories = [as_categories(columns.get(name, absent)) for name in self.vocabularies.names]
         return Encoded(
             values,
-            bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all()),
             codes,
             categories,
             [self.vocabularies.encode(i, column) for i, column in enumerate(categories)],
@@ -145,7 +142,7 @@ class TableSummary:
         """Add the rows of a batch that this summary's table encoded."""
         n = len(batch)
         self.counts.n += n
-        self.numbers.update(batch.codes, batch.values, finite=batch.finite)
+        self.numbers.update(batch.codes, batch.values)
         self.scores.update(batch.codes, self.table.scores)
         self.categories.count(n)
         for i, (codes, column) in enumerate(zip(batch.category_codes, batch.categories, strict=True)):

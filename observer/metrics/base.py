@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, TypeAlias
 
@@ -91,6 +92,7 @@ class Distribution:
 Value: TypeAlias = float | Distribution
 
 
+@lru_cache(maxsize=1 << 16)
 def clean(value: str) -> str:
     """A foreign string as a label value.
 

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from detectors.base import Status as VerdictStatus
 from detectors.base import Verdict
 from observer.model import Finding, Judged, QualityReport, QualityValue, WindowReport
 from observer.references import Reference
-from observer.terminal.words import describe
+from observer.terminal.words import describe, subject
 
 HISTORY = 40
 _COHORTS = 400
@@ -56,7 +57,9 @@ class Incident:
     Attributes
     ----------
     finding : Finding
-        The latest of the detector with the largest evidence.
+        The one with most evidence in the latest window.
+    subject : str
+        What it is about, as a person says it.
     words : str
         What it says, in plain words.
     detectors : tuple of str
@@ -70,6 +73,7 @@ class Incident:
     """
 
     finding: Finding
+    subject: str
     words: str
     detectors: tuple[str, ...]
     since: int
@@ -111,13 +115,14 @@ def main_value(report: QualityReport) -> QualityValue | None:
 
 
 def strongest(judged: Sequence[Judged]) -> Judged | None:
-    """The verdict with most evidence; drift before all else, the larger effect among equals."""
+    """The drift with most evidence; where nothing drifts, the largest effect."""
     return min(judged, key=lambda item: _weakness(item.verdict), default=None)
 
 
 def _weakness(verdict: Verdict) -> tuple[bool, float, float]:
-    p = 1.0 if verdict.p_value is None else verdict.p_value
-    return verdict.status != "drift", p, -verdict.effect
+    drifts = verdict.status is VerdictStatus.DRIFT
+    p = verdict.p_value if drifts and verdict.p_value is not None else 1.0
+    return not drifts, p, -verdict.effect
 
 
 @dataclass(slots=True)
@@ -146,9 +151,13 @@ class State:
         began, ended = [], []
         for incident in self.incidents:
             last = incident.finding.window
-            if incident.over or (last.model, last.version, last.segment) != (key.model, key.version, key.segment):
+            if incident.over or (last.model, last.version, last.segment) != (
+                key.model,
+                key.version,
+                key.segment,
+            ):
                 continue
-            again = found.pop(incident.finding.subject, None)
+            again = found.pop(incident.subject, None)
             if again is None:
                 incident.over = True
                 ended.append(incident)
@@ -167,25 +176,22 @@ class State:
         reference = self.references.get(report.reference)
         groups: dict[str, list[Finding]] = {}
         for finding in report.findings:
-            groups.setdefault(finding.subject, []).append(finding)
+            groups.setdefault(subject(finding.subject, finding.detector), []).append(finding)
         found: dict[str, Incident] = {}
-        for subject, findings in groups.items():
-            best = min(findings, key=lambda finding: _weakness(finding.verdict))
-            words = dict.fromkeys(describe(f, columns.get(subject), reference) for f in findings)
-            first = describe(best, columns.get(subject), reference)
-            text = "; ".join([first, *(w for w in words if w != first)])
-            names = tuple(dict.fromkeys([best.detector, *(f.detector for f in findings)]))
-            found[subject] = Incident(best, text, names, report.key.start)
+        for name, findings in groups.items():
+            findings.sort(key=lambda finding: _weakness(finding.verdict))
+            words = dict.fromkeys(describe(f, columns.get(f.subject), reference) for f in findings)
+            names = tuple(finding.detector for finding in findings)
+            found[name] = Incident(findings[0], name, "; ".join(words), names, report.key.start)
         return found
 
     def _overall(self, incident: Incident) -> bool:
         """Whether the whole version shows the same already, so that its segments need not be listed."""
-        finding = incident.finding
+        mine = incident.finding.window
         return any(
-            not other.over
-            and not other.finding.window.segment
-            and (other.finding.window.model, other.finding.window.version, other.finding.subject)
-            == (finding.window.model, finding.window.version, finding.subject)
+            not (other.over or other.finding.window.segment)
+            and (other.finding.window.model, other.finding.window.version) == (mine.model, mine.version)
+            and other.subject == incident.subject
             for other in self.incidents
         )
 

@@ -13,10 +13,10 @@ _NOTEWORTHY = 0.1  # sigma
 _WIDER = 1.15
 
 
-def subject(name: str) -> str:
-    """A column as a person says it."""
+def subject(name: str, detector: str) -> str:
+    """A column as a person says it; of a verdict on all columns at once, what it is about."""
     if name == "@table":
-        return "all columns"
+        return detector
     return name.removeprefix("@").replace("score.", "score of ")
 
 
@@ -40,6 +40,8 @@ def describe(finding: Finding, column: ColumnState | None, reference: Reference 
                 "out_of_range": "out of range",
             }[detector]
             return f"{what} in {share(now)} of rows"
+    if detector == "duplicates":
+        return f"{share(finding.verdict.statistic)} of events came more than once"
     if detector == "constant":
         return "holds a single value"
     if detector in {"g_test", "chi_square", "total_variation"}:

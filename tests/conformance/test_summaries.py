@@ -46,7 +46,7 @@ def test_parts_of_a_table():
     table, batches = _batches()
 
     def numbers(histogram, batch):
-        histogram.update(batch.codes, batch.values, finite=batch.finite)
+        histogram.update(batch.codes, batch.values)
 
     def categories(counts, batch):
         counts.count(len(batch))

@@ -36,7 +36,7 @@ def expanded_bytes(stream: memoryview) -> int:
     """
     try:
         return _expanded_bytes(stream)
-    except (error, IndexError) as problem:
+    except (error, IndexError, OverflowError) as problem:
         raise Malformed(f"bad framing: {problem}") from problem
 
 

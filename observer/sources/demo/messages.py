@@ -29,7 +29,7 @@ _CUT_OFF = 43  # place of the broken message in each day's: after a quarter to e
 _DELIVERY = 3_000.0  # mean milliseconds from event to arrival
 _LATE = 0.002  # share that arrives 10 minutes to 3 hours after it happened
 _LATEST = (10 * 60_000, 3 * HOUR)
-_TWICE = 0.002
+_TWICE = 0.0005
 _BROKEN = 0.0005  # without id, with an impossible time, or of an unknown model
 
 Ids = NDArray[np.bytes_]

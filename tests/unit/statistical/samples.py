@@ -18,7 +18,7 @@ def histograms(reference, window, bins=256):
     out = []
     for values in (reference, window):
         histogram = binning.zero()
-        histogram.update(binning.encode(values), values, finite=False)
+        histogram.update(binning.encode(values), values)
         out.append(histogram)
     return out
 

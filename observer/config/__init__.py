@@ -1,0 +1,22 @@
+"""The configuration: one YAML file, every problem reported at once."""
+
+from observer.config.load import load, parse
+from observer.config.schema import (
+    CapsConfig,
+    Config,
+    HttpConfig,
+    LabelConfig,
+    ModelConfig,
+    StreamConfig,
+)
+
+__all__ = [
+    "CapsConfig",
+    "Config",
+    "HttpConfig",
+    "LabelConfig",
+    "ModelConfig",
+    "StreamConfig",
+    "load",
+    "parse",
+]

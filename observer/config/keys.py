@@ -1,0 +1,247 @@
+"""What the configuration accepts, key by key; for messages, the reference page and the JSON Schema."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel, BeforeValidator, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from detectors import catalog
+from observer.config.schema import Config, SourceSpec, StreamConfig
+from observer.windows import duration, milliseconds
+
+ANY = "*"
+"""In a path: any name, or any place in a list."""
+Path_ = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the file.
+
+    Attributes
+    ----------
+    path : tuple of str
+        Names from the top, `ANY` where a name is free.
+    field : FieldInfo
+        What pydantic knows of it.
+    variant : str
+        The `type` of the mapping that has this key, where mappings of several types may stand; else "".
+    meaning : str
+        One or two sentences.
+    """
+
+    path: Path_
+    field: FieldInfo
+    variant: str
+    meaning: str
+
+    @property
+    def is_duration(self) -> bool:
+        """Whether the value is a length of time."""
+        return any(getattr(mark, "func", None) is milliseconds for mark in self.field.metadata)
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether values may be secrets."""
+        return any(part is SecretStr for part in _parts(self.field.annotation))
+
+    @property
+    def accepted(self) -> str:
+        """What may stand there, in words."""
+        if self.path[-1] == "type":
+            return ", ".join(variants(self.path[:-1])) or _words(self.field.annotation)
+        if self.path[-1] == "detectors":
+            return "list of names, or of mappings with `type` and parameters"
+        kind = "duration" if self.is_duration else _words(self.field.annotation)
+        return ", ".join([kind, *self._bounds()])
+
+    @property
+    def default(self) -> str:
+        """The default in YAML; "" where there is none."""
+        value = self.field.default
+        if self.path[-1] == "type" or value is None or value is PydanticUndefined:
+            return ""
+        if isinstance(value, BaseModel | SecretStr | dict | tuple):
+            return ""
+        if self.is_duration:
+            return duration(value)
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    def _bounds(self) -> Iterator[str]:
+        show = duration if self.is_duration else str
+        for mark in self.field.metadata:
+            match mark:
+                case annotated_types.Ge(ge=low):
+                    yield f"at least {show(low)}"  # type: ignore[arg-type]  # of the field's own type
+                case annotated_types.Gt(gt=low):
+                    yield f"above {show(low)}"  # type: ignore[arg-type]
+                case annotated_types.Le(le=high):
+                    yield f"at most {show(high)}"  # type: ignore[arg-type]
+                case annotated_types.Lt(lt=high):
+                    yield f"below {show(high)}"  # type: ignore[arg-type]
+                case annotated_types.MinLen(min_length=least):
+                    yield "not empty" if least == 1 else f"at least {least}"
+                case annotated_types.MaxLen(max_length=most):
+                    yield f"at most {most}"
+                case _:
+                    if pattern := getattr(mark, "pattern", None):
+                        yield f"as in `{pattern}`"
+
+
+@cache
+def keys() -> tuple[Key, ...]:
+    """Every key, in the order of the file; of a key that several types have, one each."""
+    return tuple(_walk(Config, (), ""))
+
+
+def find(path: Path_, variant: str = "") -> Key | None:
+    """The key at a path of the file; `variant` is the `type` given beside it, if any."""
+    fitting = [key for key in keys() if _fits(key.path, path)]
+    return next((key for key in fitting if key.variant in ("", variant)), next(iter(fitting), None))
+
+
+def children(path: Path_, variant: str = "") -> list[str]:
+    """Names that may stand below a path, for the `type` given there; all types' if none of them is."""
+    below = [key for key in keys() if len(key.path) == len(path) + 1 and _fits(key.path[:-1], path)]
+    known = {key.variant for key in below}
+    return list(
+        dict.fromkeys(
+            key.path[-1]
+            for key in below
+            if key.path[-1] != ANY and (variant not in known or key.variant in ("", variant))
+        )
+    )
+
+
+def variants(path: Path_) -> list[str]:
+    """The values of `type` that a mapping at `path` may have."""
+    return list(
+        dict.fromkeys(
+            key.variant for key in keys() if key.variant and key.path[-1] == "type" and _fits(key.path[:-1], path)
+        )
+    )
+
+
+def places(name: str) -> list[str]:
+    """Where a key of that name is accepted: mappings, as paths."""
+    found = dict.fromkeys(".".join(key.path[:-1]) for key in keys() if key.path[-1] == name)
+    return [place or "the top of the file" for place in found]
+
+
+def _fits(pattern: Path_, path: Path_) -> bool:
+    return len(pattern) == len(path) and all(p in (ANY, q) for p, q in zip(pattern, path, strict=True))
+
+
+def _walk(model: type[BaseModel], at: Path_, variant: str) -> Iterator[Key]:
+    told = meanings(model)
+    for name, field in model.model_fields.items():
+        if issubclass(model, StreamConfig) and name == "source":
+            yield from _below(SourceSpec, at)
+            continue
+        path = (*at, name)
+        yield Key(path, field, variant, field.description or told.get(name, ""))
+        if name != "detectors":
+            yield from _below(field.annotation, path)
+
+
+def _below(annotation: Any, at: Path_) -> Iterator[Key]:
+    parts = _alternatives(annotation)
+    models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    for model in models:
+        tag = model.model_fields["type"].default if len(models) > 1 else ""
+        yield from _walk(model, at, tag)
+    for part in parts:
+        if get_origin(part) in (dict, tuple):
+            yield from _below(get_args(part)[-1 if get_origin(part) is dict else 0], (*at, ANY))
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The members of a union, without what annotates them."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [one for part in get_args(annotation) for one in _alternatives(part)]
+    return [annotation]
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    SecretStr: "text, secret",
+    Path: "path",
+    type(None): "null",
+}
+
+
+def _words(annotation: Any) -> str:
+    told: list[str] = []
+    for part in _alternatives(annotation):
+        if get_origin(part) is Literal:
+            told += [f"`{value}`" for value in get_args(part)]
+        elif get_origin(part) is dict:
+            told.append(f"mapping of names to {_words(get_args(part)[1])}")
+        elif get_origin(part) is tuple:
+            told.append(f"list of {_words(get_args(part)[0])}")
+        elif isinstance(part, type) and issubclass(part, BaseModel):
+            told.append("mapping")
+        else:
+            told.append(_NAMES.get(part, "value"))
+    told = list(dict.fromkeys(told))
+    if "null" in told and len(told) > 1:
+        told.remove("null")
+    return " or ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+
+
+def meanings(model: type[BaseModel]) -> dict[str, str]:
+    """Field -> what it means: the text below its declaration, or its entry under "Attributes"."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__[:-1]):
+        if issubclass(base, BaseModel) and base is not BaseModel:
+            found |= _attributes(inspect.getdoc(base) or "") | _below_fields(base)
+    return found
+
+
+def _below_fields(model: type[BaseModel]) -> dict[str, str]:
+    [tree] = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    found: dict[str, str] = {}
+    for statement, following in zip(body, body[1:], strict=False):
+        match statement, following:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = " ".join(text.split())
+    return found
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """The entries of a numpy-style section; an entry may name several attributes."""
+    _, _, section = docstring.partition("Attributes\n----------\n")
+    entries = re.findall(r"^(\w[\w, ]*?)(?: *:.*)?\n((?:^(?: +.*)?(?:\n|\Z))+)", section, re.MULTILINE)
+    return {
+        name.strip(): " ".join(text.split()) for names, text in entries for name in names.split(",")
+    }
+
+
+def detector_parameters() -> dict[str, type[BaseModel]]:
+    """Name -> parameters of every detector that may be named under `detectors`."""
+    return {name: catalog.find(name) for name in catalog.names()}

@@ -1,0 +1,163 @@
+"""Every key of the configuration: the rooms' Specs, put together as the file has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+
+from observer.codecs import AutoSpec, CodecSpec, Limits
+from observer.judge import JudgeSpec
+from observer.pipeline.spec import LearnSpec, ModelSpec
+from observer.sources.files import FilesSpec
+from observer.sources.kafka import KafkaSpec
+from observer.stores.lmdb import StateSpec
+from observer.windows import Milliseconds
+
+SourceSpec = Annotated[KafkaSpec | FilesSpec, Field(discriminator="type")]
+
+
+def _by_type(value: object) -> object:
+    return {"type": value} if isinstance(value, str) else value
+
+
+def _origin(value: object) -> str:
+    return "learn" if isinstance(value, dict | LearnSpec) else "file"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StreamConfig(_Section):
+    """Where events of one kind come from and how they are encoded; in the file the source's keys stand here."""
+
+    source: SourceSpec
+    encoding: Annotated[CodecSpec, BeforeValidator(_by_type)] = AutoSpec()
+    """How messages are encoded: a type alone, as in `encoding: json`, or a mapping. By default the first byte
+    of each message tells."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: object) -> object:
+        if not isinstance(data, dict) or isinstance(data.get("source"), BaseModel):
+            return data
+        own = {key: data[key] for key in cls.model_fields if key in data and key != "source"}
+        return {**own, "source": {key: value for key, value in data.items() if key not in own}}
+
+    @model_serializer(mode="wrap")
+    def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = dump(self)
+        source = dumped.pop("source", {})
+        return {**source, **dumped}
+
+
+class LabelConfig(StreamConfig):
+    """The stream of labels, and how long a prediction waits for its own."""
+
+    horizon: Annotated[Milliseconds, Field(ge=1_000)] = 7 * 86_400_000
+    """A label joins its prediction when it is dated at most this much later (or earlier)."""
+
+
+class ModelConfig(ModelSpec):
+    """How one model is watched and judged."""
+
+    reference: Annotated[
+        Annotated[Path, Tag("file")] | Annotated[LearnSpec, Tag("learn")], Discriminator(_origin)
+    ] = LearnSpec()
+    """A file that `observer reference build` made; or `windows` and `rows`: how to learn one from live
+    traffic."""
+    judge: JudgeSpec = JudgeSpec()
+    """What counts as drift."""
+
+
+class HttpConfig(_Section):
+    """The web server: `/metrics`, `/healthz`, `/readyz`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` for every IPv4 address of the machine, `::` for every IPv6 one."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    """0 takes a free one, which the log names."""
+
+
+class CapsConfig(_Section):
+    """The most series that windows and cohorts may export."""
+
+    total: Annotated[int, Field(ge=100)] = 50_000
+    """Of everything."""
+    per_metric: Annotated[int, Field(ge=100)] = 20_000
+    """Of one metric; counters too."""
+    per_model: Annotated[int, Field(ge=100)] = 20_000
+    """Of one model."""
+
+
+class Config(_Section):
+    """Everything the service is told."""
+
+    predictions: StreamConfig
+    """Where prediction events come from."""
+    labels: LabelConfig | None = None
+    """Where label events come from; without it drift is watched, but no quality."""
+    models: dict[Annotated[str, Field(min_length=1, max_length=200)], ModelConfig] = {}
+    """What is known of each model, by name, over `defaults`; or only a list of names."""
+    defaults: ModelConfig = ModelConfig()
+    """What holds for a model where `models` does not say otherwise; for unknown models too."""
+    learn_unknown: bool = True
+    """Watch models that `models` does not name; else their events are rejected."""
+    limits: Limits = Limits()
+    """What one message and one model may cost."""
+    state: StateSpec = StateSpec(path=Path("observer-state"))
+    """Where the service keeps what it must not lose."""
+    http: HttpConfig = HttpConfig()
+    """The web server."""
+    series: CapsConfig = CapsConfig()
+    """The most time series that windows and cohorts may export."""
+    checkpoint_every: Annotated[Milliseconds, Field(ge=100)] = 10_000
+    """How often the state is saved; after a crash at most this much is read again."""
+    idle_after: Annotated[Milliseconds, Field(ge=0)] = 60_000
+    """A partition that was read to its end and is silent for so long holds no window open."""
+    hash_key: SecretStr = SecretStr("")
+    """Secret with which category names of features under `privacy: hash` are hashed."""
+    dead_letters_file: Path = Path("observer.dead.ndjson")
+    """Where rejected events of file sources go, with the stream's name before the file's; those of Kafka go
+    to `dead_letters` of their stream."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged, to standard error."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle(cls, data: object) -> object:
+        """Fill in what the file's short forms leave out, and put models over the defaults."""
+        if not isinstance(data, dict):
+            return data
+        out = {key: value for key, value in data.items() if value is not None}  # a section left empty
+        models, defaults = out.get("models"), out.get("defaults", {})
+        if isinstance(models, list) and all(isinstance(name, str) for name in models):
+            models = dict.fromkeys(models)
+        if isinstance(models, dict):
+            filled = {name: {} if model is None else model for name, model in models.items()}
+            out["models"] = {name: merged(defaults, model) for name, model in filled.items()}
+        return out
+
+    def model(self, name: str) -> ModelConfig:
+        """What holds for a model, named or not."""
+        return self.models.get(name, self.defaults)
+
+
+def merged(base: Any, over: Any) -> Any:
+    """Mappings key by key, all the way down; anything else as `over` has it."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {**base, **{key: merged(base.get(key), value) for key, value in over.items()}}
+    return over
