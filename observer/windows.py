@@ -50,8 +50,8 @@ def milliseconds(value: object) -> object:
 def duration(time: int) -> str:
     """Milliseconds as `milliseconds` reads them: `1h30m`."""
     text, rest = "", time
-    for unit, size in sorted(_UNITS.items(), key=lambda item: -item[1]):
-        count, rest = divmod(rest, size)
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, rest = divmod(rest, _UNITS[unit])
         text += f"{count}{unit}" if count else ""
     return text or "0s"
 

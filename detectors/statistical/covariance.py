@@ -7,9 +7,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
-from scipy.special import chdtrc
 
 from detectors.base import Floats, Verdict
+from detectors.statistical.nulls import type_three_p_value
 from detectors.statistical.spec import Kind, Spec, verdicts
 from detectors.summaries.scores import NormalScores
 from detectors.summaries.table import TableSummary
@@ -77,10 +77,8 @@ class Covariance(Spec):
         variance = null.spread**2 * (1.0 + null.scale * (excess_variance(rank, n, m) - 1.0))
         variance += null.outliers * (m**-3.0 + n**-3.0) / (1 / n + 1 / m) ** 2
         spread = math.sqrt(variance)
-        # Pearson's type III: a chi-square, moved and stretched to this mean, spread and skewness.
-        degrees = min(8.0 / null.skewness**2, 2.0 / spread**2)
-        standard = (squared / mean - 1.0) / spread
-        p_value = chdtrc(degrees, np.maximum(degrees + standard * math.sqrt(2.0 * degrees), 0.0))
+        skewness = max(null.skewness, 2.0 * spread)
+        p_value = type_three_p_value((squared / mean - 1.0) / spread, skewness)
         effect = np.sqrt(np.maximum(squared - mean, 0.0))
         notes = {0: _describe(reference, usable, before, now, moved, self.named)} if p_value[0] < 1e-1 else {}
         return verdicts(self, np.sqrt(squared), effect, p_value, *sizes, alpha, {}, notes)

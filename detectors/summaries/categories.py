@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -36,8 +36,9 @@ def as_categories(column: Column) -> Categories:
     return Categories(codes, tuple(number_text(float(value)) for value in distinct))
 
 
-def _rank(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+def _rank(name: str) -> tuple[int, str]:
+    """A place in an order that has nothing to do with what names mean."""
+    return zlib.crc32(name.encode(errors="surrogatepass")), name
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class UnseenNames:
         for name, count in counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
         if len(self.counts) > UNSEEN_NAMES:
-            kept = sorted(self.counts, key=lambda name: (_rank(name), name))[:UNSEEN_NAMES]
+            kept = sorted(self.counts, key=_rank)[:UNSEEN_NAMES]
             self.counts = {name: self.counts[name] for name in kept}
 
 
@@ -145,8 +146,8 @@ class CategoryCounts:
         if counts[unseen]:
             seen = np.bincount(values.codes[codes == unseen], minlength=len(values.names))
             present = np.flatnonzero(seen)
-            names = sorted((_rank(values.names[i]), i) for i in present)[:UNSEEN_NAMES]
-            self.unseen_names[column].add({values.names[i]: int(seen[i]) for _, i in names})
+            lowest = sorted(present, key=lambda i: _rank(values.names[i]))[:UNSEEN_NAMES]
+            self.unseen_names[column].add({values.names[i]: int(seen[i]) for i in lowest})
 
     def count(self, rows: int) -> None:
         """Add to the number of rows; once per batch."""
@@ -154,7 +155,7 @@ class CategoryCounts:
 
     def merge(self, other: Self) -> None:
         """Add `other`; raises `ValueError` when it has other columns or vocabularies."""
-        if other.names != self.names or other.vocabulary != self.vocabulary:
+        if other.vocabularies is not self.vocabularies and other.vocabularies != self.vocabularies:
             raise ValueError("category counts over different columns or vocabularies cannot be merged")
         self.n += other.n
         self.counts += other.counts
@@ -163,16 +164,22 @@ class CategoryCounts:
 
     def to_bytes(self) -> bytes:
         """Compact bytes; the vocabularies are the reference's and not repeated."""
-        return pack({"n": self.n, "counts": self.counts, "unseen": list(self.unseen)})
+        unseen = [dict(sorted(counts.items())) for counts in self.unseen]
+        return pack({"n": self.n, "counts": self.counts, "unseen": unseen})
 
     @classmethod
     def from_bytes(cls, data: bytes, vocabularies: Vocabularies) -> CategoryCounts:
         """The counts that gave `data`; `vocabularies` must be the ones they were built over."""
-        fields = unpack(data)
-        if fields["counts"].shape != (len(vocabularies.names), vocabularies.width):
-            raise ValueError("category counts were built over other vocabularies")
-        unseen = tuple(UnseenNames(counts) for counts in fields["unseen"])
-        return cls(vocabularies, fields["n"], fields["counts"], unseen)
+        fields, size = unpack(data), len(vocabularies.names)
+        counts = fields.array("counts", np.int64, size, vocabularies.width)
+        unseen = fields["unseen"]
+        if not isinstance(unseen, list) or len(unseen) != size or not all(map(_are_counts, unseen)):
+            raise ValueError("field 'unseen' does not count names by column")
+        return cls(vocabularies, fields.count("n"), counts, tuple(map(UnseenNames, unseen)))
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(type(count) is int and count > 0 for count in value.values())
 
 
 def vocabulary(values: Categories, top: int = TOP) -> tuple[tuple[str, ...], frozenset[str]]:

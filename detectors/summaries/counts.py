@@ -27,4 +27,5 @@ class Counts:
     @classmethod
     def from_bytes(cls, data: bytes) -> Counts:
         """The counts that gave `data`."""
-        return cls(**unpack(data))
+        fields = unpack(data)
+        return cls(fields.count("n"), fields.count("duplicates"))

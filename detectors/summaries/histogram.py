@@ -122,7 +122,7 @@ class _Grids:
 
     @classmethod
     def over(cls, columns: tuple[Floats, ...], width: int) -> _Grids:
-        first = np.arange(len(columns)) * (_CELLS + 1.0)
+        first = (np.arange(len(columns)) * (_CELLS + 1)).astype(np.float64)
         grids = [_Grid.over(*column) for column in zip(columns, first, strict=True)]
         start = np.arange(len(columns))[:, None] * width
         below = np.array([grid.below() for grid in grids], np.int64).reshape(len(columns), _CELLS + 1)

@@ -26,6 +26,7 @@ LARGEST = 2**28
 _MAGIC = b"OB1"
 _HEAD = struct.Struct("<3sBIII")  # magic, compressed, header length, body length before compression, CRC-32
 _COMPRESS_FROM = 512
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _DTYPES = {dtype.str: dtype for dtype in (np.dtype(code).newbyteorder("<") for code in "?bBhHiIqQefd")}
 
 
@@ -38,17 +39,26 @@ class Fields(dict[str, Any]):
 
     def count(self, name: str) -> int:
         """A whole number of at least 0."""
-        value = self[name]
-        if type(value) is not int or value < 0:
-            msg = f"field {name!r} is {value!r:.50} instead of a count"
+        value: int = self._of(int, name)
+        if value < 0:
+            msg = f"field {name!r} is {value} instead of a count"
             raise ValueError(msg)
         return value
 
     def packed(self, name: str) -> bytes:
         """The bytes of another summary."""
+        value: bytes = self._of(bytes, name)
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """An object of JSON."""
+        value: dict[str, Any] = self._of(dict, name)
+        return value
+
+    def _of(self, kind: type, name: str) -> Any:
         value = self[name]
-        if not isinstance(value, bytes):
-            msg = f"field {name!r} is {value!r:.50} instead of bytes"
+        if type(value) is not kind:
+            msg = f"field {name!r} is {value!r:.50} instead of {kind.__name__}"
             raise ValueError(msg)
         return value
 
@@ -84,6 +94,7 @@ def pack(fields: Mapping[str, Packable]) -> bytes:
     """Bytes of `fields`: numeric arrays (any shape; dtype kept), JSON values, and bytes."""
     header: dict[str, Any] = {}
     buffers: list[bytes] = []
+    worth = 0  # bytes of counts: floats, hashes and what was packed before hardly shrink
     for name, value in fields.items():
         if isinstance(value, np.ndarray):
             wanted = value.dtype.newbyteorder("<").str
@@ -96,6 +107,7 @@ def pack(fields: Mapping[str, Packable]) -> bytes:
             stored = _smallest(value)
             stored = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
             buffers.append(stored.tobytes())
+            worth += len(buffers[-1]) if stored.dtype.kind in "iu" and stored.itemsize <= 4 else 0
             header[name] = [stored.dtype.str, wanted, list(value.shape)]
         elif isinstance(value, bytes):
             buffers.append(value)
@@ -108,7 +120,7 @@ def pack(fields: Mapping[str, Packable]) -> bytes:
     if size > LARGEST:
         msg = f"cannot pack {size} bytes; accepted: at most {LARGEST}"
         raise ValueError(msg)
-    compressed = size >= _COMPRESS_FROM
+    compressed = size >= _COMPRESS_FROM and worth >= size / 2
     if compressed:
         body = zlib.compress(body, 1)
     crc = zlib.crc32(body, zlib.crc32(head))
@@ -135,7 +147,7 @@ def unpack(data: bytes) -> Fields:
             msg = f"a body of {len(body)} bytes instead of {size}"
             raise ValueError(msg)
         return _read(header, body)
-    except (struct.error, zlib.error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (struct.error, zlib.error, *_MALFORMED) as error:
         msg = f"damaged summary of {len(data)} bytes: {error}"
         raise ValueError(msg) from error
     except RecursionError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,42 +13,80 @@ from detectors.base import NULL, Categories, Column, Floats, Numbers
 from detectors.summaries.categories import number_text
 from detectors.summaries.packing import pack, unpack
 
-Texts: TypeAlias = NDArray[np.object_]
-"""Category names; None where missing or invalid."""
+
+class Cells(NamedTuple):
+    """A sampled column of m rows, which need not be all of one type.
+
+    Attributes
+    ----------
+    values : float64[m]
+        NaN where the cell is missing, or text.
+    texts : object[m] of str, or None
+        None where the cell is missing, or a number; None in all when no cell is text.
+    """
+
+    values: Floats
+    texts: NDArray[np.object_] | None
+
+    @classmethod
+    def of(cls, column: Column, rows: NDArray[np.intp]) -> Cells:
+        """The cells of `column` at `rows`."""
+        if isinstance(column, Numbers):
+            return cls(column.values[rows], None)
+        names = np.array([*column.names, None, None], object)  # NULL and INVALID index the two None
+        return cls(np.full(len(rows), np.nan), names[column.codes[rows]])
+
+    @classmethod
+    def missing(cls, rows: int) -> Cells:
+        """Cells that hold nothing."""
+        return cls(np.full(rows, np.nan), None)
+
+    def join(self, other: Cells, rows: NDArray[np.intp]) -> Cells:
+        """Of these cells followed by `other`, those at `rows`."""
+        values = np.concatenate((self.values, other.values))[rows]
+        if self.texts is None and other.texts is None:
+            return Cells(values, None)
+        texts = np.concatenate([_no_texts(c) if c.texts is None else c.texts for c in (self, other)])[rows]
+        # Cells that left must leave no trace, not even in the type.
+        return Cells(values, None if all(text is None for text in texts) else texts)
+
+    def column(self) -> Column:
+        """Numbers if no cell is text, else categories, numbers among them by their text."""
+        if self.texts is None:
+            return Numbers(self.values)
+        texts = self.texts.copy()
+        for i in np.flatnonzero(~np.isnan(self.values)):
+            texts[i] = number_text(float(self.values[i]))
+        return _coded(texts)
 
 
-def texts_of(values: Floats) -> Texts:
-    """Numbers as category names, NaN as None; one conversion per distinct number."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    names = [None if np.isnan(v) else number_text(float(v)) for v in distinct]
-    return np.array([*names, None], object)[inverse]
+def _coded(texts: NDArray[np.object_]) -> Categories:
+    names = sorted({text for text in texts if text is not None})
+    code: dict[str | None, int] = {None: NULL, **{name: i for i, name in enumerate(names)}}
+    return Categories(np.fromiter(map(code.__getitem__, texts), np.int32, len(texts)), tuple(names))
 
 
-def _cells(column: Column, rows: NDArray[np.intp]) -> Floats | Texts:
-    if isinstance(column, Numbers):
-        return column.values[rows]
-    codes = column.codes[rows]
-    return np.array([*column.names, None, None], object)[codes]  # -1 and -2 index the two None
+def _no_texts(cells: Cells) -> NDArray[np.object_]:
+    return np.full(len(cells.values), None, object)
 
 
 @dataclass(slots=True, eq=False)
 class Sample:
-    """The rows whose keys hash lowest, at most `size`; each key once.
+    """The rows whose keys hash lowest, at most `size`; each key once (rows of one key are taken to be equal).
 
     Attributes
     ----------
     keys : uint64[m]
         Sorted ascending; uniform hashes of the rows' identities.
     columns : mapping
-        Name -> float64[m] (NaN where missing) or object[m] of str (None where missing). A column
-        that was numeric in one batch and text in another is text.
+        Name -> cells of m rows; every column that a batch had, rows kept or not.
     seen : int
         Rows offered.
     """
 
     size: int
     keys: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    columns: dict[str, Floats | Texts] = field(default_factory=dict)
+    columns: dict[str, Cells] = field(default_factory=dict)
     seen: int = 0
 
     def __len__(self) -> int:
@@ -61,23 +99,22 @@ class Sample:
             return
         rows = np.flatnonzero(keys < self.keys[-1]) if len(self.keys) == self.size else np.arange(len(keys))
         rows = rows[np.unique(keys[rows], return_index=True)[1][: self.size]]
-        if len(rows):
-            self._add(keys[rows], {name: _cells(column, rows) for name, column in columns.items()})
+        if len(rows) or not columns.keys() <= self.columns.keys():
+            self._add(keys[rows], {name: Cells.of(column, rows) for name, column in columns.items()})
 
     def merge(self, other: Self) -> None:
         """Keep the lowest keys of both; raises `ValueError` when the sizes differ."""
         if other.size != self.size:
             raise ValueError("samples of different sizes cannot be merged")
         self.seen += other.seen
-        if len(other.keys):
-            self._add(other.keys, other.columns)
+        self._add(other.keys, other.columns)
 
-    def _add(self, keys: NDArray[np.uint64], columns: Mapping[str, Floats | Texts]) -> None:
+    def _add(self, keys: NDArray[np.uint64], columns: Mapping[str, Cells]) -> None:
         joined, first = np.unique(np.concatenate((self.keys, keys)), return_index=True)
         first = first[: self.size]
-        old, new = len(self.keys), len(keys)
+        old, new = Cells.missing(len(self.keys)), Cells.missing(len(keys))
         self.columns = {
-            name: _concatenate(self.columns.get(name), old, columns.get(name), new)[first]
+            name: self.columns.get(name, old).join(columns.get(name, new), first)
             for name in sorted({*self.columns, *columns})
         }
         self.keys = joined[: self.size]
@@ -89,46 +126,35 @@ class Sample:
 
     def column(self, name: str) -> Column:
         """A column as detectors and references take it."""
-        cells = self.columns[name]
-        if cells.dtype != object:
-            return Numbers(cast("Floats", cells))
-        names = sorted({cell for cell in cells if cell is not None})
-        code: dict[str | None, int] = {name: i for i, name in enumerate(names)}
-        code[None] = NULL
-        return Categories(np.fromiter(map(code.__getitem__, cells), np.int32, len(cells)), tuple(names))
+        return self.columns[name].column()
 
     def to_bytes(self) -> bytes:
         """Compact bytes."""
         fields: dict[str, Any] = {"size": self.size, "seen": self.seen, "keys": self.keys}
-        kinds: dict[str, list[str] | None] = {}
-        for i, name in enumerate(self.columns):
-            column = self.column(name)
-            if isinstance(column, Numbers):
-                kinds[name], fields[f"c{i}"] = None, column.values
-            else:
-                kinds[name], fields[f"c{i}"] = list(column.names), column.codes
-        return pack({**fields, "kinds": kinds})
+        names: dict[str, list[str] | None] = {}
+        for i, (name, cells) in enumerate(self.columns.items()):
+            names[name], fields[f"values {i}"] = None, cells.values
+            if cells.texts is not None:
+                texts = _coded(cells.texts)
+                names[name], fields[f"codes {i}"] = list(texts.names), texts.codes
+        return pack({**fields, "names": names})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Sample:
         """The sample that gave `data`."""
         fields = unpack(data)
-        columns: dict[str, Floats | Texts] = {}
-        for i, (name, names) in enumerate(fields["kinds"].items()):
-            cells = fields[f"c{i}"]
-            columns[name] = cells if names is None else np.array([*names, None], object)[cells]
-        return cls(fields["size"], fields["keys"], columns, fields["seen"])
-
-
-def _concatenate(
-    a: Floats | Texts | None, rows_a: int, b: Floats | Texts | None, rows_b: int
-) -> NDArray[Any]:
-    """Two pieces of a column, a missing piece filled with missing values; text wins over numbers."""
-    text = any(piece is not None and piece.dtype == object for piece in (a, b))
-    pieces = []
-    for piece, rows in ((a, rows_a), (b, rows_b)):
-        if piece is None:
-            pieces.append(np.full(rows, None, object) if text else np.full(rows, np.nan))
-        else:
-            pieces.append(texts_of(cast("Floats", piece)) if text and piece.dtype != object else piece)
-    return np.concatenate(pieces)
+        size, keys = fields.count("size"), fields.array("keys", np.uint64, -1)
+        if len(keys) > size or not (keys[1:] > keys[:-1]).all():
+            raise ValueError("field 'keys' does not increase, or is too long")
+        columns = {}
+        for i, (name, names) in enumerate(fields.mapping("names").items()):
+            values, texts = fields.array(f"values {i}", np.float64, len(keys)), None
+            if names is not None:
+                codes = fields.array(f"codes {i}", np.int32, len(keys))
+                known = isinstance(names, list) and all(isinstance(text, str) for text in names)
+                if not known or not ((codes >= NULL) & (codes < len(names))).all():
+                    msg = f"field 'codes {i}' does not index names"
+                    raise ValueError(msg)
+                texts = np.array([*names, None], object)[codes]
+            columns[name] = Cells(values, texts)
+        return cls(size, keys, columns, fields.count("seen"))

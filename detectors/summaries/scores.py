@@ -33,7 +33,7 @@ def _signs(size: int) -> Floats:
     """Random signs, float64[WIDEST, size], that no version of a library can change."""
     noise = hashlib.shake_256(b"projection of normal scores").digest(WIDEST * size // 8 + 1)
     bits = np.unpackbits(np.frombuffer(noise, np.uint8), count=WIDEST * size)
-    return 1.0 - 2.0 * bits.reshape(WIDEST, size)
+    return np.where(bits.reshape(WIDEST, size), -1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +78,7 @@ class ScoreTable:
         return cls(table, projection)
 
     def scores(self, codes: Ints) -> Floats:
-        """Normal scores of rows: float64[D, n] of int64[F, n] codes, as the histogram's binning encodes them."""
+        """Normal scores of rows: float64[D, n] from int64[F, n] codes as the histogram's binning gives them."""
         scores = self.table.take(codes)
         if self.projection is None:
             return scores

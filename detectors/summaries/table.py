@@ -177,11 +177,14 @@ class TableSummary:
     def from_bytes(cls, data: bytes, table: Table) -> TableSummary:
         """The summary that gave `data`; `table` must be the one it was built over."""
         fields = unpack(data)
+        scores = NormalScores.from_bytes(fields.packed("scores"))
+        if scores.sum.shape != table.scores.zero().sum.shape:
+            raise ValueError("normal scores were taken over another table")
         return cls(
             table,
-            Counts.from_bytes(fields["counts"]),
-            Histogram.from_bytes(fields["numbers"], table.binning),
-            CategoryCounts.from_bytes(fields["categories"], table.vocabularies),
-            NormalScores.from_bytes(fields["scores"]),
-            Sample.from_bytes(fields["sample"]),
+            Counts.from_bytes(fields.packed("counts")),
+            Histogram.from_bytes(fields.packed("numbers"), table.binning),
+            CategoryCounts.from_bytes(fields.packed("categories"), table.vocabularies),
+            scores,
+            Sample.from_bytes(fields.packed("sample")),
         )

@@ -36,8 +36,11 @@ class RegistrySpec(_Spec):
     """A Confluent-compatible schema registry."""
 
     url: str = Field(pattern="^https?://")
+    """Its address."""
     user: str = ""
+    """With `password`, for HTTP basic authentication; none without it."""
     password: SecretStr = SecretStr("")
+    """Of `user`."""
     timeout: float = Field(default=10.0, gt=0)
     """Seconds for one request."""
 

@@ -18,13 +18,23 @@ from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from detectors import catalog
 from observer.config.schema import Config, SourceSpec, StreamConfig
 from observer.windows import duration, milliseconds
 
 ANY = "*"
 """In a path: any name, or any place in a list."""
-Path_ = tuple[str, ...]
+
+Place = tuple[str, ...]
+_FORMS = {
+    "detectors": "list of names, or of mappings with `type` and parameters",
+    "encoding": "name of an encoding, or mapping",
+    "models": "mapping of names to mappings, or list of names",
+}
+"""What types cannot say: the file may be shorter."""
+_PATTERNS = {
+    "^https?://": "beginning with http:// or https://",
+    r"^[a-zA-Z0-9._-]{1,249}$": "of letters, digits, `.`, `_` and `-`, at most 249",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +51,15 @@ class Key:
         The `type` of the mapping that has this key, where mappings of several types may stand; else "".
     meaning : str
         One or two sentences.
+    owner : str
+        The class that has the field.
     """
 
-    path: Path_
+    path: Place
     field: FieldInfo
     variant: str
     meaning: str
+    owner: str
 
     @property
     def is_duration(self) -> bool:
@@ -63,10 +76,16 @@ class Key:
         """What may stand there, in words."""
         if self.path[-1] == "type":
             return ", ".join(variants(self.path[:-1])) or _words(self.field.annotation)
-        if self.path[-1] == "detectors":
-            return "list of names, or of mappings with `type` and parameters"
+        if self.path[-1] in _FORMS:
+            return _FORMS[self.path[-1]]
         kind = "duration" if self.is_duration else _words(self.field.annotation)
         return ", ".join([kind, *self._bounds()])
+
+    @property
+    def accepted_inside(self) -> str:
+        """What may stand for one value of a list or of a mapping of names."""
+        parts = [part for part in _alternatives(self.field.annotation) if get_origin(part) in (dict, tuple)]
+        return _words(get_args(parts[0])[get_origin(parts[0]) is dict]) if parts else "nothing"
 
     @property
     def default(self) -> str:
@@ -98,7 +117,7 @@ class Key:
                     yield f"at most {most}"
                 case _:
                     if pattern := getattr(mark, "pattern", None):
-                        yield f"as in `{pattern}`"
+                        yield _PATTERNS.get(pattern, f"as in `{pattern}`")
 
 
 @cache
@@ -107,13 +126,13 @@ def keys() -> tuple[Key, ...]:
     return tuple(_walk(Config, (), ""))
 
 
-def find(path: Path_, variant: str = "") -> Key | None:
+def find(path: Place, variant: str = "") -> Key | None:
     """The key at a path of the file; `variant` is the `type` given beside it, if any."""
     fitting = [key for key in keys() if _fits(key.path, path)]
     return next((key for key in fitting if key.variant in ("", variant)), next(iter(fitting), None))
 
 
-def children(path: Path_, variant: str = "") -> list[str]:
+def children(path: Place, variant: str = "") -> list[str]:
     """Names that may stand below a path, for the `type` given there; all types' if none of them is."""
     below = [key for key in keys() if len(key.path) == len(path) + 1 and _fits(key.path[:-1], path)]
     known = {key.variant for key in below}
@@ -126,11 +145,13 @@ def children(path: Path_, variant: str = "") -> list[str]:
     )
 
 
-def variants(path: Path_) -> list[str]:
+def variants(path: Place) -> list[str]:
     """The values of `type` that a mapping at `path` may have."""
     return list(
         dict.fromkeys(
-            key.variant for key in keys() if key.variant and key.path[-1] == "type" and _fits(key.path[:-1], path)
+            key.variant
+            for key in keys()
+            if key.variant and key.path[-1] == "type" and _fits(key.path[:-1], path)
         )
     )
 
@@ -141,23 +162,24 @@ def places(name: str) -> list[str]:
     return [place or "the top of the file" for place in found]
 
 
-def _fits(pattern: Path_, path: Path_) -> bool:
+def _fits(pattern: Place, path: Place) -> bool:
     return len(pattern) == len(path) and all(p in (ANY, q) for p, q in zip(pattern, path, strict=True))
 
 
-def _walk(model: type[BaseModel], at: Path_, variant: str) -> Iterator[Key]:
-    told = meanings(model)
+def _walk(model: type[BaseModel], at: Place, variant: str) -> Iterator[Key]:
+    told = {"type": "Which kind it is."} | meanings(model)
     for name, field in model.model_fields.items():
         if issubclass(model, StreamConfig) and name == "source":
             yield from _below(SourceSpec, at)
             continue
         path = (*at, name)
-        yield Key(path, field, variant, field.description or told.get(name, ""))
+        meaning = told.get(name) or field.description or _first_line(field.annotation)
+        yield Key(path, field, variant, meaning, model.__name__)
         if name != "detectors":
             yield from _below(field.annotation, path)
 
 
-def _below(annotation: Any, at: Path_) -> Iterator[Key]:
+def _below(annotation: Any, at: Place) -> Iterator[Key]:
     parts = _alternatives(annotation)
     models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
     for model in models:
@@ -166,6 +188,14 @@ def _below(annotation: Any, at: Path_) -> Iterator[Key]:
     for part in parts:
         if get_origin(part) in (dict, tuple):
             yield from _below(get_args(part)[-1 if get_origin(part) is dict else 0], (*at, ANY))
+
+
+def _first_line(annotation: Any) -> str:
+    """What the class of a mapping says of itself."""
+    for part in _parts(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return (part.__doc__ or "").partition("\n")[0]
+    return ""
 
 
 def _alternatives(annotation: Any) -> list[Any]:
@@ -200,9 +230,9 @@ def _words(annotation: Any) -> str:
         if get_origin(part) is Literal:
             told += [f"`{value}`" for value in get_args(part)]
         elif get_origin(part) is dict:
-            told.append(f"mapping of names to {_words(get_args(part)[1])}")
+            told.append(f"mapping of names to {_many(get_args(part)[1])}")
         elif get_origin(part) is tuple:
-            told.append(f"list of {_words(get_args(part)[0])}")
+            told.append(f"list of {_many(get_args(part)[0])}")
         elif isinstance(part, type) and issubclass(part, BaseModel):
             told.append("mapping")
         else:
@@ -211,6 +241,11 @@ def _words(annotation: Any) -> str:
     if "null" in told and len(told) > 1:
         told.remove("null")
     return " or ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+
+
+def _many(annotation: Any) -> str:
+    words = _words(annotation)
+    return {"mapping": "mappings", "text": "texts", "path": "paths", "number": "numbers"}.get(words, words)
 
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:
@@ -237,11 +272,4 @@ def _attributes(docstring: str) -> dict[str, str]:
     """The entries of a numpy-style section; an entry may name several attributes."""
     _, _, section = docstring.partition("Attributes\n----------\n")
     entries = re.findall(r"^(\w[\w, ]*?)(?: *:.*)?\n((?:^(?: +.*)?(?:\n|\Z))+)", section, re.MULTILINE)
-    return {
-        name.strip(): " ".join(text.split()) for names, text in entries for name in names.split(",")
-    }
-
-
-def detector_parameters() -> dict[str, type[BaseModel]]:
-    """Name -> parameters of every detector that may be named under `detectors`."""
-    return {name: catalog.find(name) for name in catalog.names()}
+    return {name.strip(): " ".join(text.split()) for names, text in entries for name in names.split(",")}

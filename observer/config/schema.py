@@ -11,12 +11,14 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     SecretStr,
     SerializerFunctionWrapHandler,
     Tag,
     model_serializer,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from observer.codecs import AutoSpec, CodecSpec, Limits
 from observer.judge import JudgeSpec
@@ -56,6 +58,28 @@ class StreamConfig(_Section):
             return data
         own = {key: data[key] for key in cls.model_fields if key in data and key != "source"}
         return {**own, "source": {key: value for key, value in data.items() if key not in own}}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        own = dict(schema["properties"])
+        encodings = own["encoding"]["discriminator"]["mapping"]
+        own["encoding"] = {"anyOf": [{"enum": list(encodings)}, own["encoding"]]}
+        kinds = [handler.resolve_ref_schema(kind) for kind in own.pop("source")["oneOf"]]
+        whole = [
+            {
+                **kind,
+                "properties": {**kind["properties"], **own},
+                "required": ["type", *kind.get("required", ())],
+            }
+            for kind in kinds
+        ]
+        text = {key: schema[key] for key in ("title", "description") if key in schema}
+        schema.clear()
+        schema.update({**text, "oneOf": whole})
+        return schema
 
     @model_serializer(mode="wrap")
     def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -139,25 +163,39 @@ class Config(_Section):
     @model_validator(mode="before")
     @classmethod
     def _settle(cls, data: object) -> object:
-        """Fill in what the file's short forms leave out, and put models over the defaults."""
-        if not isinstance(data, dict):
-            return data
-        out = {key: value for key, value in data.items() if value is not None}  # a section left empty
-        models, defaults = out.get("models"), out.get("defaults", {})
-        if isinstance(models, list) and all(isinstance(name, str) for name in models):
-            models = dict.fromkeys(models)
-        if isinstance(models, dict):
-            filled = {name: {} if model is None else model for name, model in models.items()}
-            out["models"] = {name: merged(defaults, model) for name, model in filled.items()}
-        return out
+        return settled(data) if isinstance(data, dict) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        models = schema["properties"]["models"]
+        named = models.pop("additionalProperties")
+        models["additionalProperties"] = {"anyOf": [named, {"type": "null"}]}
+        listed = {"type": "array", "items": {"type": "string"}}
+        schema["properties"]["models"] = {"anyOf": [models, listed]}
+        return schema
 
     def model(self, name: str) -> ModelConfig:
         """What holds for a model, named or not."""
         return self.models.get(name, self.defaults)
 
 
-def merged(base: Any, over: Any) -> Any:
+def settled(data: dict[str, Any]) -> dict[str, Any]:
+    """The file's mapping without sections left empty, a list of models as a mapping, models over defaults."""
+    out = {key: value for key, value in data.items() if value is not None}
+    models, defaults = out.get("models"), out.get("defaults", {})
+    if isinstance(models, list) and all(isinstance(name, str) for name in models):
+        models = dict.fromkeys(models)
+    if isinstance(models, dict):
+        filled = {name: {} if model is None else model for name, model in models.items()}
+        out["models"] = {name: _merged(defaults, model) for name, model in filled.items()}
+    return out
+
+
+def _merged(base: Any, over: Any) -> Any:
     """Mappings key by key, all the way down; anything else as `over` has it."""
     if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{key: merged(base.get(key), value) for key, value in over.items()}}
+        return {**base, **{key: _merged(base.get(key), value) for key, value in over.items()}}
     return over

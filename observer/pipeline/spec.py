@@ -47,6 +47,7 @@ class ModelSpec(BaseModel):
     task: Task | None = None
     """Inferred from the reference if not given."""
     classes: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Names of all classes, in the order that reports give them; taken from the reference if not given."""
     positive: str | None = None
     """Name of the positive class of a binary task."""
     features: dict[str, FeatureSpec] = {}

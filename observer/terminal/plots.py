@@ -69,7 +69,7 @@ def share(value: float) -> str:
         return "<0.1%"
     if 99.9 < percent < 100:
         return ">99.9%"
-    return f"{percent:.1f}%" if percent < 10 and percent != int(percent) else f"{percent:.0f}%"
+    return (f"{percent:.1f}".removesuffix(".0") if percent < 10 else f"{percent:.0f}") + "%"
 
 
 def p_text(p: float | None) -> str:

@@ -12,7 +12,9 @@ from observer.terminal.plots import even_counts, histogram_bars, share, short
 from observer.terminal.words import reference_quantiles
 
 _QUANTILES = [0.05, 0.5, 0.95]
-_BINS = 24
+_BINS, _FEW_BINS = 24, 12
+_NARROW = 100
+"""Columns below which bars are fewer, so that values have room."""
 
 
 def print_reference(reference: Reference, console: Console) -> None:
@@ -30,13 +32,14 @@ def print_reference(reference: Reference, console: Console) -> None:
     for name, frequent in sorted(reference.segments.items()):
         head.append(f"\nsegments of {name}: {', '.join(frequent)}")
     console.print(head, highlight=False)
+    bins = _BINS if console.width >= _NARROW else _FEW_BINS
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("column", overflow="fold", min_width=10)
     table.add_column("type", no_wrap=True)
     table.add_column("missing", justify="right", no_wrap=True)
-    table.add_column("distribution", no_wrap=True, width=_BINS)
-    table.add_column("5% | 50% | 95%, or most frequent", ratio=1, overflow="fold")
-    rows = {**_numbers(reference), **_categories(reference)}
+    table.add_column("distribution", no_wrap=True, width=bins)
+    table.add_column("5% | median | 95%, or top", ratio=1, overflow="fold")
+    rows = {**_numbers(reference, bins), **_categories(reference, bins)}
     for name in sorted(rows, key=lambda name: (name.startswith("@"), name)):
         kind, missing, drawing, values = rows[name]
         note = reference.notes.get(name, "")
@@ -59,7 +62,7 @@ def print_reference(reference: Reference, console: Console) -> None:
 _Line = tuple[str, float, str, str]
 
 
-def _numbers(reference: Reference) -> dict[str, _Line]:
+def _numbers(reference: Reference, width: int) -> dict[str, _Line]:
     numbers = reference.summary.numbers
     bins = numbers.bins
     out: dict[str, _Line] = {}
@@ -70,12 +73,12 @@ def _numbers(reference: Reference) -> dict[str, _Line]:
         if len(boundaries):
             values = " | ".join(short(q) for q in reference_quantiles(reference, i, _QUANTILES))
             values += f"  ({short(numbers.minimum[i])} to {short(numbers.maximum[i])})"
-            drawing = histogram_bars(even_counts(boundaries, counts[1 : len(boundaries)], _BINS), _BINS)
+            drawing = histogram_bars(even_counts(boundaries, counts[1 : len(boundaries)], width), width)
         out[name] = ("number", missing, drawing, values)
     return out
 
 
-def _categories(reference: Reference) -> dict[str, _Line]:
+def _categories(reference: Reference, width: int) -> dict[str, _Line]:
     categories = reference.summary.categories
     out: dict[str, _Line] = {}
     for name, names, counts in zip(categories.names, categories.vocabulary, categories.counts, strict=True):
@@ -85,7 +88,7 @@ def _categories(reference: Reference) -> dict[str, _Line]:
         out[name] = (
             kind,
             missing,
-            histogram_bars(counts[: len(names)], _BINS),
+            histogram_bars(counts[: len(names)], width),
             _frequent(names, counts, rows),
         )
     return out

@@ -122,21 +122,23 @@ def _cut(text: Text, width: int) -> Text:
 
 
 def _header(status: Status, width: int) -> list[Text]:
-    first = Text("observer", style="bold")
-    first.append(
-        "  " + (f"{moment(status.event_time)} UTC" if status.event_time is not None else "waiting"), "bold"
-    )
-    if status.speed is not None:
-        first.append(f"  x{status.speed:,.0f}")
-    first.append(f"  {status.events:,} events  {status.per_second:,.0f}/s")
-    first.append(f"  {status.windows:,} windows  up {duration(status.uptime)}")
-    lines = [first]
-    if status.metrics_url:
-        url = Text(status.metrics_url, style="blue")
-        if len(first) + 2 + len(url) <= width:
-            first.append("  ").append_text(url)
+    """As many lines as it takes, and a blank one."""
+    pieces = [
+        Text("observer", "bold"),
+        Text("waiting" if status.event_time is None else f"{moment(status.event_time)} UTC", "bold"),
+        Text(f"x{status.speed:,.0f}" if status.speed is not None else ""),
+        Text(f"{status.events:,} events"),
+        Text(f"{status.per_second:,.0f}/s"),
+        Text(f"{status.windows:,} windows"),
+        Text(f"up {duration(status.uptime)}"),
+        Text(status.metrics_url, "blue"),
+    ]
+    lines = [pieces[0]]
+    for piece in filter(len, pieces[1:]):
+        if len(lines[-1]) + 2 + len(piece) > width:
+            lines.append(piece)
         else:
-            lines.append(url)
+            lines[-1] = Text("  ").join([lines[-1], piece])
     return [*(_cut(text, width) for text in lines), Text("")]
 
 
@@ -245,8 +247,9 @@ def _who(incident: Incident) -> str:
 def _evidence(incident: Incident) -> str:
     verdict = incident.finding.verdict
     p = p_text(verdict.p_value)
-    evidence = f"{', '.join(incident.detectors)} {short(round(verdict.effect, 3))}"
-    return f"{evidence}, p {p}" if p else evidence
+    first = f"{incident.detectors[0]} {short(round(verdict.effect, 3))}" + (f", p {p}" if p else "")
+    others = ", ".join(incident.detectors[1:])
+    return f"{first}; also {others}" if others else first
 
 
 def _finding(incident: Incident, width: int) -> Text:

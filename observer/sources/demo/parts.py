@@ -23,7 +23,8 @@ class Numeric:
     ----------
     shape : str
         `normal`: center + spread g; `lognormal`: center exp(spread g); `heavy`: center + spread g
-        exp(g² / 10), whose moments end at the fifth; `count`: the whole part of a lognormal; `share`: logistic(center + spread g).
+        exp(g² / 10), whose moments end at the fifth; `count`: the whole part of a lognormal; `share`:
+        logistic(center + spread g).
     pull : tuple of float
         How far a sigma moves the outcome: one number, or one a class for `multiclass`; empty: not at all.
     shared : float

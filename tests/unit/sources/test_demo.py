@@ -294,8 +294,8 @@ def test_an_episode_changes_what_it_says_and_nothing_else(change: str, column: s
 
 
 def _same(before: Numbers | Categories, after: Numbers | Categories) -> None:
-    values = [c.values if isinstance(c, Numbers) else c.codes for c in (before, after)]
-    np.testing.assert_array_equal(*values)
+    old, new = (c.values if isinstance(c, Numbers) else c.codes for c in (before, after))
+    np.testing.assert_array_equal(old, new)
 
 
 def test_strength_ramps_up_and_down() -> None:

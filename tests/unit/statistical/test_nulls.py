@@ -104,3 +104,16 @@ def test_sums_of_absolute_normals_have_these_moments():
 def test_chi_is_exact_for_one_normal():
     p = nulls.chi_p_value(np.array([1.96]), np.array([np.sqrt(2 / np.pi)]), np.array([1.0]))[0]
     assert p == pytest.approx(2 * stats.norm.sf(1.96), rel=1e-3)
+
+
+def test_p_values_go_on_beyond_the_simulations():
+    """Holm over a hundred tests needs p-values far below what 2,000 draws can show."""
+    reference, window = np.array([[950, 30, 20]]), np.array([[450, 0, 4]])
+    g = nulls.g_statistic(reference, window)
+    p = nulls.permutation_p_values("g", reference, window, g, np.array([1e-9]))[0]
+    assert 1e-12 < p < 1 / 2000
+    other = np.array([[3, 400, 1]])
+    worse = nulls.permutation_p_values(
+        "g", reference, other, nulls.g_statistic(reference, other), np.zeros(1)
+    )
+    assert worse[0] < p

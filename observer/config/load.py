@@ -1,0 +1,115 @@
+"""From a YAML file to a `Config`, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from observer.config.document import Document, Place, read, syntax
+from observer.config.problems import explain
+from observer.config.schema import Config, settled
+from observer.errors import ConfigError
+from observer.sources.files import FilesSpec
+from observer.sources.kafka.spec import KafkaSecurity, KafkaSpec
+
+_PATHS: dict[type[BaseModel], set[str]] = {FilesSpec: {"path"}, KafkaSecurity: {"ca", "cert", "key"}}
+"""Fields that hold a path as text."""
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """Read a configuration file.
+
+    Relative paths in it, those of `${file:...}` included, begin at its folder.
+
+    Raises
+    ------
+    ConfigError
+        With every problem: line, key, value, and what is accepted.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not a text in UTF-8"]) from error
+    return parse(text, str(path), os.environ if environment is None else environment, path.parent)
+
+
+def parse(text: str, name: str, environment: Mapping[str, str], folder: Path = Path()) -> Config:
+    """A configuration from YAML text; `name` stands in messages, relative paths begin at `folder`."""
+    try:
+        document = read(text, environment, folder)
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{name}:{problem}" for problem in syntax(error)]) from error
+    problems = document.problems
+    if document.data:
+        config, found = _validate(document)
+        problems = [*problems, *found]
+        if config is not None and not problems:
+            return anchored(config, folder)
+    raise ConfigError(
+        [_line(name, document, place, message) for place, message in _sorted(document, problems)]
+    )
+
+
+def _validate(document: Document) -> tuple[Config | None, list[tuple[Place, str]]]:
+    data = settled(document.data)
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        return None, list(explain(error.errors(include_url=False), document, data))
+    return config, list(_feedback(config))
+
+
+def _feedback(config: Config) -> Iterator[tuple[Place, str]]:
+    """Streams must not feed each other."""
+    if config.labels is None:
+        return
+    one, other = config.predictions.source, config.labels.source
+    if isinstance(one, FilesSpec) and isinstance(other, FilesSpec) and one.path == other.path:
+        yield ("labels", "path"), f"{one.path!r} is the path of predictions too; accepted: files of labels"
+    if isinstance(one, KafkaSpec) and isinstance(other, KafkaSpec) and one.brokers == other.brokers:
+        if one.topic == other.topic:
+            yield ("labels", "topic"), f"{one.topic!r} is the topic of predictions too; accepted: another one"
+        for name, writing, reading in (("predictions", one, other), ("labels", other, one)):
+            if writing.dead_letters == reading.topic != writing.topic:
+                yield (
+                    (name, "dead_letters"),
+                    f"{reading.topic!r} is a topic that is read; accepted: another one",
+                )
+
+
+def _sorted(document: Document, problems: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
+    return sorted(problems, key=lambda problem: (document.line(problem[0]), problem[0]))
+
+
+def _line(name: str, document: Document, place: Place, message: str) -> str:
+    line = document.line(place)
+    where = f"{name}:{line}" if line and place else name
+    key = ".".join(step or "''" for step in place)
+    return f"{where}: {key}: {message}" if key else f"{where}: {message}"
+
+
+def anchored(value: Any, folder: Path) -> Any:
+    """The value, or the Spec and all below it, with relative paths beginning at `folder`."""
+    if isinstance(value, Path):
+        return folder / value.expanduser()
+    if isinstance(value, tuple):
+        return tuple(anchored(item, folder) for item in value)
+    if isinstance(value, dict):
+        return {key: anchored(item, folder) for key, item in value.items()}
+    if not isinstance(value, BaseModel):
+        return value
+    changed: dict[str, Any] = {}
+    for name in type(value).model_fields:
+        old = getattr(value, name)
+        is_path = old is not None and name in _PATHS.get(type(value), ())
+        new = str(anchored(Path(old), folder)) if is_path else anchored(old, folder)
+        if new != old:
+            changed[name] = new
+    return value.model_copy(update=changed) if changed else value

@@ -1,0 +1,156 @@
+"""The reference page of the configuration, and its JSON Schema with the meaning of every key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any, get_origin
+
+from detectors import catalog
+from detectors.statistical.spec import Spec
+from observer.config.keys import ANY, Key, Place, find, keys
+from observer.config.schema import Config
+
+_INTRODUCTION = """\
+# Configuration
+
+One YAML file: `observer run -c observer.yaml`. [observer.yaml](../examples/observer.yaml) is the smallest that
+watches a real topic, [observer-full.yaml](../examples/observer-full.yaml) has every key. `observer check -c
+observer.yaml` validates the file and reaches everything it names; `observer schema config` prints its JSON
+Schema, with which editors complete keys.
+
+```yaml
+predictions: {type: kafka, brokers: "kafka:9092", topic: predictions}
+```
+
+All problems are reported at once, each with its line, key, value and what is accepted. Unknown keys, and keys
+given twice, are refused.
+
+## How values are written
+
+- **Durations**: `90s`, `1h30m`, `7d`; units `ms`, `s`, `m`, `h`, `d`, `w`. A number alone is seconds.
+- **Secrets**: `${NAME}` in any text is replaced by that environment variable, `${file:PATH}` by a file's text
+  without the newline at its end; `$${` is a plain `${`. What they stand for is never shown in a message.
+- **Paths**: relative ones begin at the folder of the configuration file, wherever the service is started; `~` is
+  the home folder. Those given on the command line begin at the current folder.
+- **Texts**: `no`, `off` and dates are texts here; only `true` and `false` are truth values. Class names, segment
+  values and versions that look like numbers go in quotes: `positive: "1"`.
+- **Models** are put over `defaults` key by key, as deep as mappings go; a list replaces the whole list.
+  A model that says nothing of its own may be left empty (`fraud:`), and a list of names will do:
+  `models: [fraud, churn]`.
+- An encoding is its name, `encoding: json`, or a mapping with `type`; a detector likewise.
+
+`labels` has the keys of `predictions`, and `models.<name>` those of `defaults`, so each is listed once.
+"""
+
+_TITLES: dict[Place, str] = {
+    (): "Top of the file",
+    ("predictions",): "`predictions`, `labels`",
+    ("labels",): "`labels` alone",
+    ("defaults",): "`defaults`, `models.<name>`",
+}
+_ONCE = {
+    ("labels",): {"horizon"},
+    ("models",): set[str](),
+}
+"""Mappings whose other keys are told elsewhere."""
+
+
+def page() -> str:
+    """The page in Markdown."""
+    lines = [_INTRODUCTION]
+    told = [
+        key for key in keys() if key.path[1:2] == () or key.path[1] in _ONCE.get(key.path[:1], {key.path[1]})
+    ]
+    grouped = sorted(told, key=lambda key: _order(told, key.path[:-1]))
+    for parent, group in groupby(grouped, key=lambda key: key.path[:-1]):
+        lines += _section(parent, list(group))
+    lines += _detectors()
+    return "\n".join(lines) + "\n"
+
+
+def _order(told: list[Key], parent: Place) -> int:
+    return next(number for number, key in enumerate(told) if key.path[:-1] == parent)
+
+
+def _section(parent: Place, group: list[Key]) -> Iterator[str]:
+    yield f"## {_TITLES.get(parent) or _title(parent)}"
+    yield ""
+    around = find(parent) or find(parent[:-1])
+    if around is not None and around.meaning and parent not in _TITLES:
+        yield f"{around.meaning}\n"
+    varied = any(key.variant for key in group)
+    yield f"| key |{' with type |' if varied else ''} accepted | default | meaning |"
+    yield f"|---|{'---|' if varied else ''}---|---|---|"
+    for key in _each_once(group):
+        default = f"`{key.default}`" if key.default else "required" if key.field.is_required() else ""
+        if key.path[-1] == "type" and key.variant:
+            default = "required"
+        variant = f" {_variant(key, group)} |" if varied else ""
+        meaning = key.meaning.replace("|", "\\|")
+        yield f"| `{key.path[-1]}` |{variant} {key.accepted} | {default} | {meaning} |"
+    yield ""
+
+
+def _title(parent: Place) -> str:
+    around = find(parent[:-1])
+    if parent[-1] == ANY and around is not None and get_origin(around.field.annotation) is tuple:
+        return f"`{'.'.join(parent[:-1])}`, each"
+    return f"`{'.'.join('<name>' if step == ANY else step for step in parent)}`"
+
+
+def _each_once(group: list[Key]) -> list[Key]:
+    once = list({key.path[-1]: key for key in reversed(group)}.values())[::-1]
+    return sorted(once, key=lambda key: key.path[-1] != "type")
+
+
+def _variant(key: Key, group: list[Key]) -> str:
+    return ", ".join(one.variant for one in group if one.path == key.path and one.path[-1] != "type")
+
+
+def _detectors() -> Iterator[str]:
+    yield "## Detectors"
+    yield ""
+    yield "What may stand under `judge.detectors`; an installed plugin adds its own. Without that key a column is"
+    defaults = [
+        f"{kind} {', '.join(f'`{name}`' for name in names)}" for kind, names in catalog.DEFAULTS.items()
+    ]
+    yield f"judged by the defaults of its kind: {'; '.join(line for line in defaults if '`' in line)}."
+    yield ""
+    yield "| detector | judges | parameters and defaults |"
+    yield "|---|---|---|"
+    for name in catalog.names():
+        spec = catalog.find(name)
+        parameters = [
+            f"`{field}: {info.default}`" for field, info in spec.model_fields.items() if field != "type"
+        ]
+        yield f"| `{name}` | {', '.join(spec.applies_to)} | {', '.join(parameters)} |"
+    described = Spec.model_fields
+    told = {name: info.description or "" for name, info in described.items() if name != "type"}
+    yield ""
+    yield from (f"`{name}`: {text}" + ("\\" if name != list(told)[-1] else "") for name, text in told.items())
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the file, every key described."""
+    schema = Config.model_json_schema()
+    told = {(key.owner, key.path[-1]): key for key in keys()}
+    for whole in (schema, *schema["$defs"].values()):
+        for one in whole.get("oneOf", [whole]):
+            if "description" in one:
+                one["description"] = one["description"].partition("\n\n")[0].replace("\n", " ")
+            for name, value in one.get("properties", {}).items():
+                key = told.get((one["title"], name)) or told.get((whole["title"], name))
+                if key is not None:
+                    _describe(value, key)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _describe(value: dict[str, Any], key: Key) -> None:
+    if key.meaning:
+        value["description"] = key.meaning
+    if key.is_duration:
+        value["description"] += " A duration such as 1h30m; a number is seconds."
+        value["default"] = key.default
+    elif isinstance(value.get("default"), dict):
+        del value["default"]  # said by the keys inside
