@@ -57,7 +57,8 @@ class Service:
         self.config = config
         self.clock = clock
         self.counters = Counters(config.series.per_metric)
-        self._gauges = GaugeReports(Caps(**config.series.model_dump()))
+        horizon = config.labels.horizon if config.labels else 0
+        self._gauges = GaugeReports(Caps(**config.series.model_dump()), horizon=horizon)
         self._close = ExitStack()
         self._started = clock.now()
         try:
@@ -138,8 +139,11 @@ class Service:
         )
 
     def _codec(self, stream: Stream, schemas: Mapping[str, Schema]) -> Codec:
-        spec = _stream(self.config, stream).encoding
-        return codec(spec, schemas, self.config.limits, learn_unknown=self.config.learn_unknown)
+        config = self.config
+        known = {name: s for name, s in schemas.items() if config.learn_unknown or name in config.models}
+        room = config.limits.max_models - len(known.keys() - config.models.keys())
+        limits = config.limits.model_copy(update={"max_models": max(room, 0)})
+        return codec(_stream(config, stream).encoding, known, limits, learn_unknown=config.learn_unknown)
 
     # What is seen from outside
 

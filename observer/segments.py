@@ -9,13 +9,15 @@ from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from detectors.base import Column, Numbers
 from detectors.summaries.categories import as_categories, number_text
 from observer.model import Predictions
 
 OTHER = "other"
+UNSETTLED = 255
+"""Code of rows that came before a dimension's values were known; they are in no segment of it."""
 Codes = NDArray[np.uint8]
 
 
@@ -24,13 +26,13 @@ class SegmentSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tag: str | None = None
+    tag: Annotated[str | None, Field(min_length=1)] = None
     """A tag's name; or else"""
-    feature: str | None = None
+    feature: Annotated[str | None, Field(min_length=1)] = None
     """a feature's name."""
     values: Annotated[tuple[str, ...], Field(max_length=100)] = ()
     """The values that are segments of their own; empty: the reference's most frequent ones."""
-    bins: Annotated[tuple[float, ...], Field(max_length=50)] = ()
+    bins: Annotated[tuple[FiniteFloat, ...], Field(max_length=50)] = ()
     """For a numeric feature: increasing boundaries between segments."""
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     """How many of the reference's values; the rest is the segment `other`."""
@@ -43,6 +45,8 @@ class SegmentSpec(BaseModel):
             raise ValueError("bins go with a feature and without values")
         if list(self.bins) != sorted(set(self.bins)):
             raise ValueError("bins must increase")
+        if len(set(self.values)) != len(self.values):
+            raise ValueError("values must differ")
         return self
 
     @property

@@ -7,9 +7,11 @@ partition that is not idle, and a partition counts as idle only once it was read
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Annotated, Literal
 
 import numpy as np
@@ -24,27 +26,27 @@ END_OF_TIME = 2**62
 _BEGINNING = -(2**62)
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdw])")
+_DURATION = re.compile(rf"(?:{_PIECE.pattern})+")
 _LONGEST = 100 * 366 * 86_400_000
 
 
-def milliseconds(value: object) -> object:
+def milliseconds(value: object) -> int:
     """`90s`, `1h`, `1h30m`, `7d` as milliseconds; numbers are seconds. Raises `ValueError`."""
+    total = math.nan
     if isinstance(value, str):
-        pieces = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", value.replace(" ", ""))
-        if not pieces or "".join(number + unit for number, unit in pieces) != value.replace(" ", ""):
-            msg = (
-                f"{value!r} is not a duration; accepted: numbers with ms, s, m, h, d or w, as in 90s or 1h30m"
-            )
-            raise ValueError(msg)
-        found = sum(float(number) * _UNITS[unit] for number, unit in pieces)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        found = value * 1000.0
-    else:
-        return value
-    if not abs(found) <= _LONGEST:  # NaN too
-        msg = f"{value!r} is too long; accepted: up to 100 years"
+        text = value.replace(" ", "")
+        if _DURATION.fullmatch(text):
+            total = sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(text))
+    elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LONGEST:
+        total = value * 1000
+    if not abs(total) <= _LONGEST:
+        msg = (
+            f"{value!r:.50} is not a duration; accepted: at most 100 years, in numbers with ms, s, m, h, d"
+            " or w, as in 90s or 1h30m"
+        )
         raise ValueError(msg)
-    return round(found)
+    return round(total)
 
 
 def duration(time: int) -> str:
@@ -98,10 +100,12 @@ class Watermarks:
     idle_after: float
     """Seconds of silence after which a partition that was read to its end holds no window open."""
     _partitions: dict[Partition, _Progress] = field(default_factory=dict)
+    _opened: bool = False  # a checkpoint does not know partitions that had no event
     finished: bool = False
 
     def open(self, partitions: tuple[Partition, ...], now: float) -> None:
         """Make partitions known; one not known before holds windows open until it is heard or idle."""
+        self._opened = True
         for partition in partitions:
             if partition not in self._partitions:
                 self._partitions[partition] = _Progress(heard=now)
@@ -126,20 +130,25 @@ class Watermarks:
         return before
 
     def note_caught_up(self, partitions: tuple[Partition, ...], caught_up: frozenset[int]) -> None:
-        """Say which partitions were read to their end."""
-        for index in caught_up:
-            if partitions[index] in self._partitions:
-                self._partitions[partitions[index]].caught_up = True
+        """Say which partitions are read to their end; the others have something left, whatever they were."""
+        for index, partition in enumerate(partitions):
+            if partition in self._partitions:
+                self._partitions[partition].caught_up = index in caught_up
+
+    def silent(self, now: float) -> bool:
+        """Whether every partition is idle and none has ever had an event."""
+        return self.current(now) is None and not any(map(self._holds, self._partitions.values(), repeat(now)))
+
+    def _holds(self, progress: _Progress, now: float) -> bool:
+        return not (progress.caught_up and now - progress.heard > self.idle_after)
 
     def current(self, now: float) -> int | None:
         """Event time up to which everything was seen, milliseconds; None while nothing can be said."""
         if self.finished:
             return END_OF_TIME
-        holding = [
-            progress.reached
-            for progress in self._partitions.values()
-            if not (progress.caught_up and now - progress.heard > self.idle_after)
-        ]
+        if not self._opened:
+            return None
+        holding = [progress.reached for progress in self._partitions.values() if self._holds(progress, now)]
         if not holding:  # all idle: event time goes on with the clock, so that the last window closes
             latest = max(self._partitions.values(), key=lambda p: (p.reached, p.heard), default=None)
             if latest is None or latest.reached == _BEGINNING:

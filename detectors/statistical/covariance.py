@@ -17,7 +17,7 @@ from detectors.summaries.table import TableSummary
 _LEAST_VARIANCE = 0.05  # of a column's scores; below, it is all but constant
 _MOST_KURTOSIS = 10.0  # above, a few rare values make up the variance
 _LEAST_EIGENVALUE = 1e-6
-_CUBED = 400  # rows of it that the skewness is taken from
+_CUBED = 300  # rows of it that the skewness is taken from
 _SAMPLE = (200, 1000)  # rows of the reference's sample: needed, and used
 
 
@@ -157,14 +157,18 @@ def _null(
     # the covariance of z z', the mean square over two rows the trace of that matrix's square, and so
     # on. The rows were whitened by a covariance they belong to: undo what that takes away (Mardia 1974).
     trace = float((length**2).mean()) * (n + 1) / (n - 1) * (n / (n - 1)) ** 2 - rank
-    inner = (z @ z.T) ** 2 - length[:, None] - length + rank
-    square = float((inner**2).sum() - (np.diag(inner) ** 2).sum()) / (size * (size - 1))
+    inner = z @ z.T
+    inner *= inner
+    inner -= length[:, None]
+    inner -= length - rank
+    np.fill_diagonal(inner, 0.0)
+    square = float(np.vdot(inner, inner)) / (size * (size - 1))
     square *= 1.0 + 2.2 * rank / n
     if not (trace > 0 and square > 0):
         return normal
     few = min(size, _CUBED)
-    pairs = inner[:few, :few] - np.diag(np.diag(inner)[:few])
-    cube = float(np.einsum("ij,ji->", pairs @ pairs, pairs)) / (few * (few - 1) * (few - 2))
+    pairs = np.ascontiguousarray(inner[:few, :few])
+    cube = float(np.vdot(pairs @ pairs, pairs)) / (few * (few - 1) * (few - 2))
     scale = normal.scale * trace / (rank * (rank + 1))
     spread = max(math.sqrt(2.0 * square) / trace, normal.spread)
     skewness = max(math.sqrt(8.0) * cube / square**1.5, normal.skewness)

@@ -1,7 +1,7 @@
 """Bytes of a summary: named arrays, numbers and strings, small and readable without pickle.
 
-Layout: magic, whether the body is compressed, sizes, CRC-32 of all that follows; a JSON header that names the
-fields; the body, arrays and byte strings one after another, little-endian.
+Layout: magic, whether the body is compressed, sizes; a JSON header that names the fields; the body, arrays
+and byte strings one after another, little-endian; CRC-32 of all that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Packable: TypeAlias = (
 LARGEST = 2**28
 """Bytes that a packed body may have before compression; a forged header cannot make us allocate more."""
 _MAGIC = b"OB1"
-_HEAD = struct.Struct("<3sBIII")  # magic, compressed, header length, body length before compression, CRC-32
+_HEAD = struct.Struct("<3sBII")  # magic, compressed, header length, body length before compression
+_CRC = struct.Struct("<I")
 _COMPRESS_FROM = 512
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _DTYPES = {dtype.str: dtype for dtype in (np.dtype(code).newbyteorder("<") for code in "?bBhHiIqQefd")}
@@ -123,21 +124,21 @@ def pack(fields: Mapping[str, Packable]) -> bytes:
     compressed = size >= _COMPRESS_FROM and worth >= size / 2
     if compressed:
         body = zlib.compress(body, 1)
-    crc = zlib.crc32(body, zlib.crc32(head))
-    return _HEAD.pack(_MAGIC, compressed, len(head), size, crc) + head + body
+    data = _HEAD.pack(_MAGIC, compressed, len(head), size) + head + body
+    return data + _CRC.pack(zlib.crc32(data))
 
 
 def unpack(data: bytes) -> Fields:
     """What `pack` was given. Raises `ValueError` when `data` is damaged or of another format."""
     try:
-        magic, compressed, head_size, size, crc = _HEAD.unpack_from(data)
+        magic, compressed, head_size, size = _HEAD.unpack_from(data)
         if magic != _MAGIC:
             raise ValueError("not a packed summary")
-        if zlib.crc32(memoryview(data)[_HEAD.size :]) != crc:
+        end, start = len(data) - _CRC.size, _HEAD.size + head_size
+        if _CRC.unpack_from(data, end)[0] != zlib.crc32(memoryview(data)[:end]):
             raise ValueError("truncated or altered")
-        start = _HEAD.size + head_size
         header = json.loads(data[_HEAD.size : start])
-        body = data[start:]
+        body = data[start:end]
         if size > LARGEST:
             msg = f"{size} bytes; accepted: at most {LARGEST}"
             raise ValueError(msg)

@@ -41,14 +41,21 @@ class Cells(NamedTuple):
         """Cells that hold nothing."""
         return cls(np.full(rows, np.nan), None)
 
-    def join(self, other: Cells, rows: NDArray[np.intp]) -> Cells:
-        """Of these cells followed by `other`, those at `rows`."""
-        values = np.concatenate((self.values, other.values))[rows]
+    def join(self, other: Cells) -> Cells:
+        """These cells followed by `other`."""
+        values = np.concatenate((self.values, other.values))
         if self.texts is None and other.texts is None:
             return Cells(values, None)
-        texts = np.concatenate([_no_texts(c) if c.texts is None else c.texts for c in (self, other)])[rows]
-        # Cells that left must leave no trace, not even in the type.
-        return Cells(values, None if all(text is None for text in texts) else texts)
+        return Cells(
+            values, np.concatenate([_no_texts(c) if c.texts is None else c.texts for c in (self, other)])
+        )
+
+    def take(self, rows: NDArray[np.intp] | slice) -> Cells:
+        """The cells at `rows`; the others leave no trace, not even in the type."""
+        texts = None if self.texts is None else self.texts[rows]
+        if texts is not None and all(text is None for text in texts):
+            texts = None
+        return Cells(self.values[rows], texts)
 
     def column(self) -> Column:
         """Numbers if no cell is text, else categories, numbers among them by their text."""
@@ -114,10 +121,16 @@ class Sample:
         first = first[: self.size]
         old, new = Cells.missing(len(self.keys)), Cells.missing(len(keys))
         self.columns = {
-            name: self.columns.get(name, old).join(columns.get(name, new), first)
+            name: self.columns.get(name, old).join(columns.get(name, new)).take(first)
             for name in sorted({*self.columns, *columns})
         }
         self.keys = joined[: self.size]
+
+    def shorten(self, size: int) -> None:
+        """Keep at most `size` rows from now on."""
+        self.size = size
+        self.keys = self.keys[:size]
+        self.columns = {name: cells.take(slice(size)) for name, cells in self.columns.items()}
 
     def drop(self, names: Iterable[str]) -> None:
         """Forget columns."""

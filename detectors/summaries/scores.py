@@ -78,7 +78,7 @@ class ScoreTable:
         return cls(table, projection)
 
     def scores(self, codes: Ints) -> Floats:
-        """Normal scores of rows: float64[D, n] from int64[F, n] codes as the histogram's binning gives them."""
+        """Normal scores of rows: float64[D, n] from int64[F, n] codes as `Binning.encode` gives them."""
         scores = self.table.take(codes)
         if self.projection is None:
             return scores

@@ -1,20 +1,25 @@
-"""The group of commands and what they share: logging, exit codes, errors for people."""
+"""The group of commands and what they share: options, logging, exit codes, errors for people."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from importlib import import_module
-from importlib.metadata import version
+from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from observer.errors import ConfigError, ObserverError
 
 _EPILOG = """\b
+Begin here:
+  observer demo                                    see it at work; needs nothing
+  observer check -c observer.yaml                  is everything in reach?
+  observer run -c observer.yaml                    watch
+\b
 Exit codes:
   0  done, or stopped by a signal
-  1  an error that the message explains
+  1  an error that the message explains; of check: something failed
   2  wrong use of the command line
   3  the configuration is wrong
 \b
@@ -27,11 +32,21 @@ Shell completion:
 _COMMANDS = {
     "run": "Watch models: consume, judge, export.",
     "demo": "Watch drift being found in an embedded stream; needs nothing.",
-    "replay": "Run the same pipeline over files, in event time.",
     "check": "Validate a configuration, then reach what it names.",
+    "replay": "Run the same pipeline over files, in event time.",
     "reference": "Build and look at reference profiles.",
-    "schema": "Print the contract of events.",
+    "schema": "Print the contract of events, or of the configuration.",
 }
+
+config_option = click.option(
+    "-c",
+    "--config",
+    "path",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The configuration, YAML.",
+)
 
 
 class _Lazy(click.Group):
@@ -50,6 +65,13 @@ class _Lazy(click.Group):
         command: click.Command = import_module(f"observer.cli.{cmd_name}").command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, without importing them, and options."""
+        found = [
+            CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         del ctx
@@ -58,19 +80,21 @@ class _Lazy(click.Group):
 
 
 @click.command(cls=_Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("ml-observer"), prog_name="observer")
+@click.version_option(package_name="ml-observer", prog_name="observer")
 def group() -> None:
     """Watches machine-learning models in production: drift and quality, from Kafka to Prometheus."""
 
 
 def log_to_stderr(level: str) -> None:
     """Send the log to standard error, one line an entry."""
+    import logging  # noqa: PLC0415 - help needs none
+
     logging.basicConfig(
         level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line; turns the service's errors into messages and exit codes."""
     try:
         group(prog_name="observer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,14 +16,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from observer.app import Service
-from observer.cli.main import log_to_stderr
+from observer.cli.main import config_option, log_to_stderr
 from observer.cli.run import until_signalled
 from observer.clock import SystemClock
-from observer.config import LabelConfig, load
+from observer.config import Config, LabelConfig, load
 from observer.engines.local import Pace
+from observer.metrics import catalog
+from observer.metrics.base import Metric
+from observer.metrics.values import Snapshot
 from observer.model import QualityReport, WindowReport
 from observer.sources.files import FileSource, FilesSpec
 from observer.stores.lmdb import StateSpec
+
+_STREAMS = ("predictions", "labels")
+_EPILOG = """\b
+Examples:
+  observer replay -c observer.yaml --predictions 'march/*.parquet' --labels labels.ndjson.gz
+  observer replay -c observer.yaml --predictions march.csv --json | jq 'select(.kind == "finding")'
+"""
 
 
 def timestamp(milliseconds: int) -> str:
@@ -31,14 +42,23 @@ def timestamp(milliseconds: int) -> str:
 
 
 class Lines:
-    """Prints findings, and quality values once they are final, in the order of event time."""
+    """Gathers findings, and quality values once they are final.
 
-    def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
+    They are printed in an order of their own, because the order in which windows close depends on how
+    events are spread over files.
+    """
+
+    def __init__(self) -> None:
+        self.windows: Counter[str] = Counter()
+        """How many closed, by status."""
+        self.findings = 0
+        self._lines: list[tuple[dict[str, Any], str]] = []
 
     def window(self, report: WindowReport) -> None:
-        """Print the window's findings."""
+        """Take the window's findings."""
         key = report.key
+        self.windows[report.status] += 1
+        self.findings += len(report.findings)
         for finding in report.findings:
             verdict = finding.verdict
             line = {
@@ -58,10 +78,10 @@ class Lines:
                 "n_window": verdict.n_window,
                 "reason": verdict.reason,
             }
-            self._print(line, f"{finding.subject}: {verdict.reason}")
+            self._lines.append((line, f"{finding.subject}: {verdict.reason}"))
 
     def quality(self, report: QualityReport) -> None:
-        """Print the cohort's values when no label can change them any more."""
+        """Take the cohort's values when no label can change them any more."""
         if not report.final:
             return
         for value in report.values:
@@ -83,18 +103,29 @@ class Lines:
                 "rows": value.rows,
             }
             text = f"{value.metric} {value.value:.4g} from {value.rows} labels ({report.maturity})"
-            self._print(line, text)
+            self._lines.append((line, text))
 
-    def _print(self, line: dict[str, Any], text: str) -> None:
-        if self._as_json:
-            click.echo(json.dumps(line))
-        else:
-            where = " ".join(part for part in (line["model"], line["version"], line["segment"]) if part)
-            click.echo(f"{line['start']}  {line['kind']:<8} {where:<24} {text}")
+    def print(self, *, as_json: bool) -> None:
+        """Print everything to standard output, in the order of event time."""
+        for line, text in sorted(self._lines, key=_order):
+            if as_json:
+                click.echo(json.dumps(line))
+            else:
+                arm = line.get("arm", "")
+                where = " ".join(
+                    part for part in (line["model"], line["version"], arm, line["segment"]) if part
+                )
+                click.echo(f"{line['start']}  {line['kind']:<8} {where:<24} {text}")
 
 
-@click.command()
-@click.option("-c", "--config", "path", required=True, type=click.Path(path_type=Path), help="YAML file.")
+def _order(entry: tuple[dict[str, Any], str]) -> tuple[str, ...]:
+    line = entry[0]
+    keys = ("end", "kind", "model", "version", "segment", "arm", "subject", "detector", "metric")
+    return tuple(line.get(key, "") for key in keys)
+
+
+@click.command(epilog=_EPILOG)
+@config_option
 @click.option("--predictions", required=True, help="File or glob: NDJSON, Parquet, Arrow or CSV.")
 @click.option("--labels", help="The same for labels; without it no quality is computed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -102,42 +133,71 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
     """Run the pipeline of a configuration over files, in event time.
 
     Gives one line per finding and per final quality value, the same ones at every run. The sources and
-    the state of the configuration are not touched; rejected events go beside the working folder's
-    `dead_letters_file`.
+    the state that the configuration names are not touched; rejected events go to its `dead_letters_file`.
     """
     config = load(path)
     log_to_stderr("warning")
     stopping = until_signalled()
+    lines = Lines()
     with tempfile.TemporaryDirectory(prefix="observer-replay-") as scratch:
-        changes: dict[str, Any] = {
-            "predictions": config.predictions.model_copy(update={"source": FilesSpec(path=predictions)}),
-            "labels": None,
-            "state": StateSpec(path=Path(scratch) / "state"),
-            "idle_after": 10**12,
-        }
-        if labels is not None:
-            given = config.labels or LabelConfig(source=FilesSpec(path=labels))
-            changes["labels"] = given.model_copy(update={"source": FilesSpec(path=labels)})
-        replayed = config.model_copy(update=changes)
-        lines = Lines(as_json=as_json)
-        with (
-            Service(
-                replayed, SystemClock(), reports=[lines], serve=False, pace=Pace(checkpoint_every=60.0)
-            ) as service,
-            _progress(service) as step,
-        ):
-            service.run(lambda: step() or stopping())
-        rejected = sum(
-            count
-            for metric, series in service.counters.read().series.items()
-            if metric.name == "observer_events_rejected_total"
-            for count in series.values()
-            if isinstance(count, float)
-        )
-        if rejected:
-            click.echo(
-                f"{rejected:.0f} events were rejected; see *-{config.dead_letters_file.name}", err=True
-            )
+        replayed = _replayed(config, predictions, labels, Path(scratch))
+        letters = [
+            config.dead_letters_file.with_name(f"{stream}-{config.dead_letters_file.name}")
+            for stream in _STREAMS
+        ]
+        before = {letter: letter.stat().st_size for letter in letters if letter.exists()}
+        pace = Pace(checkpoint_every=60.0)
+        try:
+            with (
+                Service(replayed, SystemClock(), reports=[lines], serve=False, pace=pace) as service,
+                _progress(service) as step,
+            ):
+                service.run(lambda: step() or stopping())
+            told = service.counters.read()
+        finally:
+            for letter in letters:
+                if letter not in before and letter.exists() and not letter.stat().st_size:
+                    letter.unlink()  # it was opened for nothing
+    lines.print(as_json=as_json)
+    _summarise(lines, told, dict(zip(_STREAMS, letters, strict=True)))
+    if stopping():
+        click.echo("stopped before the end of the files", err=True)
+
+
+def _summarise(lines: Lines, told: Snapshot, letters: dict[str, Path]) -> None:
+    """Say on standard error what was read, what came of it, and what was not used."""
+    events = _counts(told, catalog.EVENTS)
+    rejected = _counts(told, catalog.EVENTS_REJECTED)
+    for stream, letter in letters.items():
+        used = sum(n for (of, _, how), n in events.items() if of == stream and how != "rejected")
+        reasons = {why: n for (of, why), n in sorted(rejected.items()) if of == stream}
+        if used or reasons:
+            click.echo(f"{used:,.0f} {stream}", err=True)
+        if reasons:
+            listed = ", ".join(f"{count:,.0f} {reason}" for reason, count in reasons.items())
+            click.echo(f"{sum(reasons.values()):,.0f} {stream} rejected ({listed}): see {letter}", err=True)
+    closed = ", ".join(f"{count:,} {status}" for status, count in sorted(lines.windows.items()))
+    click.echo(f"{lines.windows.total():,} windows{f': {closed}' if closed else ''}", err=True)
+    click.echo(f"{lines.findings:,} findings", err=True)
+
+
+def _counts(told: Snapshot, metric: Metric) -> dict[tuple[str, ...], float]:
+    return {labels: n for labels, n in told.series.get(metric, {}).items() if isinstance(n, float)}
+
+
+def _replayed(config: Config, predictions: str, labels: str | None, scratch: Path) -> Config:
+    """The configuration with files for sources, state of its own, and nothing that hangs on the clock."""
+    changes: dict[str, Any] = {
+        "predictions": config.predictions.model_copy(update={"source": FilesSpec(path=predictions)}),
+        "labels": None,
+        "state": StateSpec(path=scratch / "state"),
+        "idle_after": 10**12,
+        "limits": config.limits.model_copy(update={"max_ahead": 1e12}),
+    }
+    if labels is not None:
+        given = config.labels or LabelConfig(source=FilesSpec(path=labels))
+        changes["labels"] = given.model_copy(update={"source": FilesSpec(path=labels)})
+    return config.model_copy(update=changes)
 
 
 class _Bar:

@@ -11,9 +11,15 @@ from pathlib import Path
 import click
 
 from observer.app import Service
-from observer.cli.main import log_to_stderr
+from observer.cli.main import config_option, log_to_stderr
 from observer.clock import SystemClock
 from observer.config import load
+
+_EPILOG = """\b
+Example:
+  observer run -c observer.yaml
+  curl localhost:9464/metrics
+"""
 
 
 def until_signalled() -> Callable[[], bool]:
@@ -29,13 +35,14 @@ def until_signalled() -> Callable[[], bool]:
     return stop.is_set
 
 
-@click.command()
-@click.option("-c", "--config", "path", required=True, type=click.Path(path_type=Path), help="YAML file.")
+@click.command(epilog=_EPILOG)
+@config_option
 def command(path: Path) -> None:
     """Watch models until SIGTERM: consume events, judge windows, export to Prometheus.
 
     The state folder that the configuration names makes restarts exact: whatever kills the process, the
-    next one goes on from the last checkpoint and no event is lost or counted twice.
+    next one goes on from the last checkpoint and no event is lost or counted twice. A second Ctrl-C ends
+    the process at once, which costs nothing but the reading since that checkpoint.
     """
     config = load(path)
     log_to_stderr(config.log_level)

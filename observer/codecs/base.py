@@ -90,7 +90,7 @@ class Context:
         """Why `knows` said no, for a person."""
         if self.learn_unknown:
             return (
-                f"model {_excerpt(model)}: {self.limits.max_models} unknown models are being learnt already"
+                f"model {_excerpt(model)}: as many unknown models as `max_models` allows are learnt already"
             )
         known = ", ".join(sorted(self.schemas)[:20]) or "none"
         return f"model {_excerpt(model)} is not configured; configured: {known}"

@@ -133,11 +133,11 @@ def no_categories(n: int) -> Categories:
     return Categories(np.full(n, NULL, np.int32), ())
 
 
-def spoiled(column: Column) -> int:
+def spoiled(column: Column | None) -> int:
     """How many cells have a wrong type."""
     if isinstance(column, Categories):
         return int(np.count_nonzero(column.codes == INVALID))
-    return 0 if column.invalid is None else int(np.count_nonzero(column.invalid))
+    return 0 if column is None or column.invalid is None else int(np.count_nonzero(column.invalid))
 
 
 def flags(mask: Bools) -> Bools | None:

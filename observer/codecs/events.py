@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import nan
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -95,9 +96,10 @@ def fast_event(model: str, schema: Schema) -> type[msgspec.Struct]:
     else:
         cells = {"number": float | None, "category": Scalar, "boolean": bool | None}
         names = {f"f{index}": name for index, name in enumerate(schema.features)}
+        kinds = {field: schema.features[name] for field, name in names.items()}
         features = msgspec.defstruct(
             "Features",
-            [(field, cells[schema.features[name]], None) for field, name in names.items()],
+            [(field, cells[kind], nan if kind == "number" else None) for field, kind in kinds.items()],
             rename=names,
             gc=False,
         )

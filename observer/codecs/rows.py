@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, compress
+from itertools import chain, compress, starmap
 from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from detectors.base import Bools, Categories, Column, Ints, Numbers
 from observer.codecs import columns, times
-from observer.codecs.base import ROW_BITS, Batch, Context, Poll
+from observer.codecs.base import ROW_BITS, Context, Poll
+from observer.codecs.columns import AnyColumn
 from observer.codecs.events import refused_time
 from observer.codecs.keys import hash_ids
 from observer.model import Labels, Predictions, Schema, Stream
@@ -23,27 +26,27 @@ from observer.model import Labels, Predictions, Schema, Stream
 Features = Callable[[list[Any]], dict[str, Column]]
 """Makes columns of what the events' `features` hold."""
 
-_FIELDS: dict[Stream, tuple[str, ...]] = {
-    "predictions": (
-        "id", "time", "prediction", "version", "scores", "arm", "arm_probability", "tags", "latency_ms"
-    ),
-    "labels": ("id", "time", "label", "weight"),
-}  # fmt: skip
-
 
 @dataclass(slots=True)
 class _Gathered:
-    """Events of one model: a list per field, and the features in columns already."""
+    """Events of one model in parts: the columns that some of its events made."""
 
-    fields: dict[str, list[Any]]
+    sizes: list[int] = field(default_factory=list)
     messages: list[Ints] = field(default_factory=list)
-    features: list[tuple[dict[str, Column], int]] = field(default_factory=list)
+    ids: list[pa.Array] = field(default_factory=list)
+    times: list[Ints] = field(default_factory=list)
+    fields: list[dict[str, Column | None]] = field(default_factory=list)
+    features: list[dict[str, Column]] = field(default_factory=list)
+    scores: list[dict[str, Numbers]] = field(default_factory=list)
+    tags: list[dict[str, Categories]] = field(default_factory=list)
+    versions: columns.Interner = field(default_factory=columns.Interner)
 
 
 class Rows:
-    """Takes the events of one poll, some at a time, so that their objects need not live until its end.
+    """Takes the events of one poll, some at a time, and makes columns of them at once.
 
-    Only values stay, in lists; what works on whole columns runs once, when all are there.
+    No object of an event outlives its part, so that the memory of one part serves the next: keeping them,
+    or only their values, until the end of the poll is measurably slower.
     """
 
     def __init__(self, context: Context, poll: Poll, stream: Stream) -> None:
@@ -64,90 +67,131 @@ class Rows:
 
     def extend_model(self, model: str, events: list[Any], messages: Ints, *, structs: bool = False) -> None:
         """Take events of one model; `structs` says that they and their features come from `fast_event`."""
-        gathered = self._models.get(model)
-        if gathered is None:
-            gathered = _Gathered({name: [] for name in _FIELDS[self._stream]})
-            self._models[model] = gathered
-        for name, values in gathered.fields.items():
-            values.extend(map(attrgetter(name), events))
+        events, messages, time = self._timely(model, events, messages)
+        gathered = self._models.setdefault(model, _Gathered())
+        gathered.sizes.append(len(events))
         gathered.messages.append(messages)
-        if self._stream == "predictions":
-            read = self._readers.get((model, structs))
-            if read is None:
-                read = (
-                    struct_features(self._context.schemas[model])
-                    if structs
-                    else mapping_features(self._context, model, self._poll)
-                )
-                self._readers[model, structs] = read
-            gathered.features.append((read(list(map(attrgetter("features"), events))), len(events)))
+        gathered.times.append(time)
+        ids = _values(events, "id")
+        if set(map(type, ids)) != {str}:
+            ids = list(map(str, ids))
+        gathered.ids.append(pa.array(ids, pa.large_string()))
+        if self._stream == "labels":
+            weight = _present(_values(events, "weight"), columns.checked_numbers)
+            gathered.fields.append(
+                {"label": columns.class_column(_values(events, "label")), "weight": weight}
+            )
+            return
+        latency = _present(_values(events, "latency_ms"), columns.checked_numbers)
+        self._poll.spoiled += columns.spoiled(latency)
+        gathered.fields.append(
+            {
+                "prediction": columns.class_column(_values(events, "prediction")),
+                "version": columns.categories(_values(events, "version"), len(events), gathered.versions),
+                "arm": _present(_values(events, "arm"), columns.checked_categories),
+                "arm_probability": _present(_values(events, "arm_probability"), columns.checked_numbers),
+                "latency_ms": latency,
+            }
+        )
+        gathered.features.append(self._reader(model, structs=structs)(_values(events, "features")))
+        gathered.scores.append(_scores(self._context, self._poll, model, _values(events, "scores")))
+        gathered.tags.append(_tags(self._context, self._poll, model, _values(events, "tags")))
 
     def finish(self) -> None:
         """Add a batch per model to the poll."""
         for model, gathered in self._models.items():
             if self._stream == "predictions":
-                self._poll.add(self._timely(self._predictions(model, gathered), gathered))
+                self._poll.add(self._predictions(model, gathered))
             else:
-                self._poll.add(self._timely(self._labels(model, gathered), gathered))
+                self._poll.add(self._labels(model, gathered))
 
     def _predictions(self, model: str, gathered: _Gathered) -> Predictions:
-        fields = gathered.fields
-        n = len(fields["id"])
-        latency = columns.checked_numbers(fields["latency_ms"])
-        self._poll.spoiled += columns.spoiled(latency)
-        parts = gathered.features
-        names = dict.fromkeys(chain.from_iterable(features for features, _ in parts))
         return Predictions(
             model,
             *self._shared(model, gathered),
-            version=columns.categories(fields["version"], n, columns.Interner()),
-            arm=columns.categories(fields["arm"], n, columns.Interner()),
-            arm_probability=columns.checked_numbers(fields["arm_probability"]).values,
-            latency_ms=latency.values,
+            version=columns.concatenate_categories(_parts(gathered, gathered.fields, "version")),
+            arm=columns.concatenate_categories(_parts(gathered, gathered.fields, "arm")),
+            arm_probability=columns.concatenate_numbers(
+                _parts(gathered, gathered.fields, "arm_probability")
+            ).values,
+            latency_ms=columns.concatenate_numbers(_parts(gathered, gathered.fields, "latency_ms")).values,
             features={
-                name: columns.concatenate([(features.get(name), size) for features, size in parts])
-                for name in names
+                name: columns.concatenate(_parts(gathered, gathered.features, name))
+                for name in _names(gathered.features)
             },
-            prediction=columns.class_column(fields["prediction"]),
-            scores=_scores(self._context, self._poll, model, fields["scores"]),
-            tags=_tags(self._context, self._poll, model, fields["tags"]),
+            prediction=columns.concatenate(_parts(gathered, gathered.fields, "prediction")),
+            scores={
+                name: columns.concatenate_numbers(_parts(gathered, gathered.scores, name))
+                for name in _names(gathered.scores)
+            },
+            tags={
+                name: columns.concatenate_categories(_parts(gathered, gathered.tags, name))
+                for name in _names(gathered.tags)
+            },
         )
 
     def _labels(self, model: str, gathered: _Gathered) -> Labels:
-        weight = columns.checked_numbers(gathered.fields["weight"]).values
+        weight = columns.concatenate_numbers(_parts(gathered, gathered.fields, "weight")).values
         return Labels(
             model,
             *self._shared(model, gathered),
-            label=columns.class_column(gathered.fields["label"]),
+            label=columns.concatenate(_parts(gathered, gathered.fields, "label")),
             weight=np.where(np.isnan(weight), 1.0, weight),
         )
 
     def _shared(
         self, model: str, gathered: _Gathered
     ) -> tuple[NDArray[np.uint64], Ints, Ints, Ints, NDArray[np.int32]]:
-        ids = gathered.fields["id"]
-        if set(map(type, ids)) != {str}:
-            ids = list(map(str, ids))
         message = np.concatenate(gathered.messages)
         return (
-            hash_ids(ids, model),
-            times.parse(gathered.fields["time"]),
+            hash_ids(pa.chunked_array(gathered.ids, pa.large_string()), model),
+            np.concatenate(gathered.times),
             message << ROW_BITS,
             message,
             self._poll.messages.partition[message],
         )
 
-    def _timely(self, batch: Batch, gathered: _Gathered) -> Batch:
-        """The events whose time is valid and not too far ahead; the others are rejected."""
+    def _timely(self, model: str, events: list[Any], messages: Ints) -> tuple[list[Any], Ints, Ints]:
+        """The events whose time is valid and not too far ahead, their messages, their times."""
+        values = _values(events, "time")
+        time = times.parse(values)
         ahead = self._context.limits.max_ahead
-        bad = (batch.time == times.INVALID_TIME) | (batch.time > (self._poll.now + ahead) * 1000)
+        bad = (time == times.INVALID_TIME) | (time > (self._poll.now + ahead) * 1000)
         if not bad.any():
-            return batch
+            return events, messages, time
         for at in np.flatnonzero(bad).tolist():
-            value = gathered.fields["time"][at]
-            reason, detail = refused_time(value, int(batch.time[at]), self._poll.now, ahead)
-            self._poll.reject(int(batch.message[at]), reason, detail, model=batch.model)
-        return batch.take(np.flatnonzero(~bad))
+            reason, detail = refused_time(values[at], int(time[at]), self._poll.now, ahead)
+            self._poll.reject(int(messages[at]), reason, detail, model=model)
+        good = ~bad
+        return list(compress(events, good.tolist())), messages[good], time[good]
+
+    def _reader(self, model: str, *, structs: bool) -> Features:
+        """What makes columns of the model's features; one for the whole poll, so that codes agree."""
+        read = self._readers.get((model, structs))
+        if read is None:
+            if structs:
+                read = struct_features(self._context.schemas[model])
+            else:
+                read = mapping_features(self._context, model, self._poll)
+            self._readers[model, structs] = read
+        return read
+
+
+def _values(events: list[Any], name: str) -> list[Any]:
+    return list(map(attrgetter(name), events))
+
+
+def _present(values: list[Any], make: Callable[[list[Any]], AnyColumn]) -> AnyColumn | None:
+    """The column of the values; None, which costs nothing, if all of them are."""
+    return None if columns.absent(values) else make(values)
+
+
+def _names(parts: Iterable[Mapping[str, object]]) -> dict[str, None]:
+    return dict.fromkeys(chain.from_iterable(parts))
+
+
+def _parts(gathered: _Gathered, parts: Sequence[Mapping[str, Any]], name: str) -> list[tuple[Any, int]]:
+    return [(part.get(name), size) for part, size in zip(parts, gathered.sizes, strict=True)]
 
 
 def grouped(
@@ -174,16 +218,22 @@ def struct_features(schema: Schema) -> Features:
     fields = {name: f"f{index}" for index, name in enumerate(schema.features)}
     numbers = [name for name, kind in schema.features.items() if kind == "number"]
     all_numbers = attrgetter(*[fields[name] for name in numbers]) if numbers else None
+    pack = struct.Struct(f"={len(numbers)}d").pack
     others = {name: attrgetter(fields[name]) for name in fields if schema.features[name] != "number"}
     interners = {name: columns.Interner() for name in others}
 
     def read(features: list[Any]) -> dict[str, Column]:
         n, found = len(features), {}
         if all_numbers:
-            cells: Any = map(all_numbers, features)
-            flat = np.fromiter(
-                chain.from_iterable(cells) if len(numbers) > 1 else cells, np.float64, n * len(numbers)
-            )
+
+            def tuples() -> Iterator[tuple[float | None, ...]]:
+                cells: Any = map(all_numbers, features)
+                return cells if len(numbers) > 1 else zip(cells, strict=True)
+
+            try:
+                flat = np.frombuffer(b"".join(starmap(pack, tuples())), np.float64)
+            except struct.error:  # a null among them; slower, but it becomes NaN
+                flat = np.fromiter(chain.from_iterable(tuples()), np.float64, n * len(numbers))
             values = np.ascontiguousarray(flat.reshape(n, len(numbers)).T)
             nulls: Any = np.isnan(values)  # JSON has no NaN, so each was null or absent
             some = nulls.any(axis=1).tolist()

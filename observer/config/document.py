@@ -53,7 +53,7 @@ class Document:
 class _Loader(yaml.SafeLoader):
     """Takes `no`, `off` and dates for texts, which they are wherever a configuration has them."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - declared so by yaml
         first: [(tag, pattern) for tag, pattern in found if tag not in (_TRUTH, _TIME)]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import annotated_types
-from pydantic import BaseModel, BeforeValidator, SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -31,6 +30,14 @@ _FORMS = {
     "models": "mapping of names to mappings, or list of names",
 }
 """What types cannot say: the file may be shorter."""
+_BOUNDS = {
+    "ge": "at least",
+    "gt": "above",
+    "le": "at most",
+    "lt": "below",
+    "min_length": "at least",
+    "max_length": "at most",
+}
 _PATTERNS = {
     "^https?://": "beginning with http:// or https://",
     r"^[a-zA-Z0-9._-]{1,249}$": "of letters, digits, `.`, `_` and `-`, at most 249",
@@ -100,24 +107,15 @@ class Key:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     def _bounds(self) -> Iterator[str]:
-        show = duration if self.is_duration else str
         for mark in self.field.metadata:
-            match mark:
-                case annotated_types.Ge(ge=low):
-                    yield f"at least {show(low)}"  # type: ignore[arg-type]  # of the field's own type
-                case annotated_types.Gt(gt=low):
-                    yield f"above {show(low)}"  # type: ignore[arg-type]
-                case annotated_types.Le(le=high):
-                    yield f"at most {show(high)}"  # type: ignore[arg-type]
-                case annotated_types.Lt(lt=high):
-                    yield f"below {show(high)}"  # type: ignore[arg-type]
-                case annotated_types.MinLen(min_length=least):
-                    yield "not empty" if least == 1 else f"at least {least}"
-                case annotated_types.MaxLen(max_length=most):
-                    yield f"at most {most}"
-                case _:
-                    if pattern := getattr(mark, "pattern", None):
-                        yield _PATTERNS.get(pattern, f"as in `{pattern}`")
+            for name, words in _BOUNDS.items():
+                bound = getattr(mark, name, None)
+                if bound == 1 and name == "min_length":
+                    yield "not empty"
+                elif bound is not None:
+                    yield f"{words} {duration(bound) if self.is_duration else bound}"
+            if pattern := getattr(mark, "pattern", None):
+                yield _PATTERNS.get(pattern, f"as in `{pattern}`")
 
 
 @cache
@@ -147,13 +145,8 @@ def children(path: Place, variant: str = "") -> list[str]:
 
 def variants(path: Place) -> list[str]:
     """The values of `type` that a mapping at `path` may have."""
-    return list(
-        dict.fromkeys(
-            key.variant
-            for key in keys()
-            if key.variant and key.path[-1] == "type" and _fits(key.path[:-1], path)
-        )
-    )
+    tags = (key.variant for key in keys() if key.path[-1] == "type" and _fits(key.path[:-1], path))
+    return list(dict.fromkeys(filter(None, tags)))
 
 
 def places(name: str) -> list[str]:

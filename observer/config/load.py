@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -51,10 +51,9 @@ def parse(text: str, name: str, environment: Mapping[str, str], folder: Path = P
         config, found = _validate(document)
         problems = [*problems, *found]
         if config is not None and not problems:
-            return anchored(config, folder)
-    raise ConfigError(
-        [_line(name, document, place, message) for place, message in _sorted(document, problems)]
-    )
+            return cast("Config", anchored(config, folder))
+    ordered = sorted(problems, key=lambda problem: (document.line(problem[0]), problem[0]))
+    raise ConfigError([_line(name, document, place, message) for place, message in ordered])
 
 
 def _validate(document: Document) -> tuple[Config | None, list[tuple[Place, str]]]:
@@ -78,14 +77,7 @@ def _feedback(config: Config) -> Iterator[tuple[Place, str]]:
             yield ("labels", "topic"), f"{one.topic!r} is the topic of predictions too; accepted: another one"
         for name, writing, reading in (("predictions", one, other), ("labels", other, one)):
             if writing.dead_letters == reading.topic != writing.topic:
-                yield (
-                    (name, "dead_letters"),
-                    f"{reading.topic!r} is a topic that is read; accepted: another one",
-                )
-
-
-def _sorted(document: Document, problems: list[tuple[Place, str]]) -> list[tuple[Place, str]]:
-    return sorted(problems, key=lambda problem: (document.line(problem[0]), problem[0]))
+                yield (name, "dead_letters"), f"{reading.topic!r} is read as events; accepted: another one"
 
 
 def _line(name: str, document: Document, place: Place, message: str) -> str:

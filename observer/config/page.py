@@ -14,10 +14,10 @@ from observer.config.schema import Config
 _INTRODUCTION = """\
 # Configuration
 
-One YAML file: `observer run -c observer.yaml`. [observer.yaml](../examples/observer.yaml) is the smallest that
-watches a real topic, [observer-full.yaml](../examples/observer-full.yaml) has every key. `observer check -c
-observer.yaml` validates the file and reaches everything it names; `observer schema config` prints its JSON
-Schema, with which editors complete keys.
+One YAML file: `observer run -c observer.yaml`. [observer.yaml](../examples/observer.yaml) is the smallest
+that watches real topics, [observer-full.yaml](../examples/observer-full.yaml) has every key.
+`observer check -c observer.yaml` validates the file and reaches everything it names; `observer schema config`
+prints its JSON Schema, with which editors complete keys.
 
 ```yaml
 predictions: {type: kafka, brokers: "kafka:9092", topic: predictions}
@@ -31,10 +31,10 @@ given twice, are refused.
 - **Durations**: `90s`, `1h30m`, `7d`; units `ms`, `s`, `m`, `h`, `d`, `w`. A number alone is seconds.
 - **Secrets**: `${NAME}` in any text is replaced by that environment variable, `${file:PATH}` by a file's text
   without the newline at its end; `$${` is a plain `${`. What they stand for is never shown in a message.
-- **Paths**: relative ones begin at the folder of the configuration file, wherever the service is started; `~` is
-  the home folder. Those given on the command line begin at the current folder.
-- **Texts**: `no`, `off` and dates are texts here; only `true` and `false` are truth values. Class names, segment
-  values and versions that look like numbers go in quotes: `positive: "1"`.
+- **Paths**: relative ones begin at the folder of the configuration file, wherever the service is started; `~`
+  is the home folder. Those given on the command line begin at the current folder.
+- **Texts**: `no`, `off` and dates are texts here; only `true` and `false` are truth values. Class names and
+  segment values that look like numbers go in quotes: `positive: "1"`. Keys need none.
 - **Models** are put over `defaults` key by key, as deep as mappings go; a list replaces the whole list.
   A model that says nothing of its own may be left empty (`fraud:`), and a list of names will do:
   `models: [fraud, churn]`.
@@ -49,18 +49,17 @@ _TITLES: dict[Place, str] = {
     ("labels",): "`labels` alone",
     ("defaults",): "`defaults`, `models.<name>`",
 }
-_ONCE = {
-    ("labels",): {"horizon"},
-    ("models",): set[str](),
-}
-"""Mappings whose other keys are told elsewhere."""
+_ONCE: dict[str, set[str]] = {"labels": {"horizon"}, "models": set()}
+"""Mappings of which only these keys are told; the others are those of another mapping."""
 
 
 def page() -> str:
     """The page in Markdown."""
     lines = [_INTRODUCTION]
     told = [
-        key for key in keys() if key.path[1:2] == () or key.path[1] in _ONCE.get(key.path[:1], {key.path[1]})
+        key
+        for key in keys()
+        if len(key.path) == 1 or key.path[0] not in _ONCE or key.path[1] in _ONCE[key.path[0]]
     ]
     grouped = sorted(told, key=lambda key: _order(told, key.path[:-1]))
     for parent, group in groupby(grouped, key=lambda key: key.path[:-1]):
@@ -111,11 +110,11 @@ def _variant(key: Key, group: list[Key]) -> str:
 def _detectors() -> Iterator[str]:
     yield "## Detectors"
     yield ""
-    yield "What may stand under `judge.detectors`; an installed plugin adds its own. Without that key a column is"
-    defaults = [
-        f"{kind} {', '.join(f'`{name}`' for name in names)}" for kind, names in catalog.DEFAULTS.items()
-    ]
-    yield f"judged by the defaults of its kind: {'; '.join(line for line in defaults if '`' in line)}."
+    defaults = {kind: [f"`{name}`" for name in names] for kind, names in catalog.DEFAULTS.items() if names}
+    yield "What may stand under `judge.detectors`; an installed plugin adds its own. Without that key every"
+    yield "column is judged by the defaults of its kind:"
+    yield ""
+    yield from (f"- {kind}: {', '.join(names)}" for kind, names in defaults.items())
     yield ""
     yield "| detector | judges | parameters and defaults |"
     yield "|---|---|---|"
@@ -125,10 +124,11 @@ def _detectors() -> Iterator[str]:
             f"`{field}: {info.default}`" for field, info in spec.model_fields.items() if field != "type"
         ]
         yield f"| `{name}` | {', '.join(spec.applies_to)} | {', '.join(parameters)} |"
-    described = Spec.model_fields
-    told = {name: info.description or "" for name, info in described.items() if name != "type"}
     yield ""
-    yield from (f"`{name}`: {text}" + ("\\" if name != list(told)[-1] else "") for name, text in told.items())
+    yield "Parameters they share:"
+    yield ""
+    described = {name: info.description for name, info in Spec.model_fields.items() if name != "type"}
+    yield from (f"- `{name}`: {text}" for name, text in described.items())
 
 
 def json_schema() -> dict[str, Any]:

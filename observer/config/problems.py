@@ -10,6 +10,7 @@ from typing import Any
 from observer.config.document import Document, Place
 from observer.config.keys import Key, children, find, places, variants
 
+_CHOICE = re.compile(r"'([^']*)'")
 _OWN = {"value_error", "assertion_error"}
 _ACCEPTED = {
     ("predictions",): "where predictions come from, as in {type: kafka, brokers: 'host:9092', topic: name}",
@@ -47,7 +48,7 @@ def _is_derived(problem: Any, place: Place) -> bool:
 
 
 def _of_key(problem: Any) -> bool:
-    return problem["type"] == "missing" or problem["loc"][-1:] == ("[key]",)
+    return bool(problem["type"] == "missing" or problem["loc"][-1:] == ("[key]",))
 
 
 def _place(problem: Any, settled: dict[str, Any]) -> tuple[Place, Any]:
@@ -55,10 +56,7 @@ def _place(problem: Any, settled: dict[str, Any]) -> tuple[Place, Any]:
     place: list[str] = []
     value: Any = settled
     for number, step in enumerate(problem["loc"]):
-        if isinstance(value, dict) and step in value:
-            value = value[step]
-            place.append(str(step))
-        elif isinstance(value, list) and isinstance(step, int):
+        if (isinstance(value, dict) and step in value) or (isinstance(value, list) and isinstance(step, int)):
             value = value[step]
             place.append(str(step))
         elif problem["type"] == "missing" and number == len(problem["loc"]) - 1:
@@ -66,7 +64,7 @@ def _place(problem: Any, settled: dict[str, Any]) -> tuple[Place, Any]:
     return tuple(place), value
 
 
-def _is_at(place: Place, data: Any) -> bool:
+def _is_at(place: Place, data: object) -> bool:
     for step in place:
         if isinstance(data, dict) and step in data:
             data = data[step]
@@ -102,16 +100,14 @@ def _messages(problem: Any, place: Place, value: Any, variant: str, document: Do
     elif kind == "union_tag_not_found":
         yield f"type is missing; accepted: {', '.join(variants(place))}"
     elif kind == "union_tag_invalid":
-        given = value.get("type") if isinstance(value, dict) else value
-        yield _refusal(
-            f"type {_shown(given)}" if isinstance(value, dict) else _shown(given), given, variants(place)
-        )
-    elif kind == "literal_error" and not (key and key.is_secret):
-        shown = _show(place, value, key, document)
-        yield _refusal(shown, value, re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+        tag = value.get("type") if isinstance(value, dict) else value
+        said = "type " if isinstance(value, dict) else ""
+        yield _refusal(said + _shown(tag), tag, variants(place))
+    elif kind == "literal_error":
+        yield _refusal(_show(place, value, key, document), value, _CHOICE.findall(problem["ctx"]["expected"]))
     else:
-        accepted = _accepted(place, key)
-        yield f"{_show(place, value, key, document)} is not accepted; accepted: {accepted}{_quotes(kind, value)}"
+        refused = "is empty" if value is None else f"{_show(place, value, key, document)} is not accepted"
+        yield f"{refused}; accepted: {_accepted(place, key)}{_quotes(kind, value)}"
 
 
 def _nearest(place: Place, variant: str) -> Key | None:

@@ -44,7 +44,10 @@ class _Section(BaseModel):
 
 
 class StreamConfig(_Section):
-    """Where events of one kind come from and how they are encoded; in the file the source's keys stand here."""
+    """Where events of one kind come from and how they are encoded.
+
+    In the file the keys of the source stand beside the others.
+    """
 
     source: SourceSpec
     encoding: Annotated[CodecSpec, BeforeValidator(_by_type)] = AutoSpec()
@@ -76,9 +79,9 @@ class StreamConfig(_Section):
             }
             for kind in kinds
         ]
-        text = {key: schema[key] for key in ("title", "description") if key in schema}
-        schema.clear()
-        schema.update({**text, "oneOf": whole})
+        for key in set(schema) - {"title", "description"}:
+            del schema[key]
+        schema["oneOf"] = whole
         return schema
 
     @model_serializer(mode="wrap")
@@ -186,8 +189,8 @@ def settled(data: dict[str, Any]) -> dict[str, Any]:
     """The file's mapping without sections left empty, a list of models as a mapping, models over defaults."""
     out = {key: value for key, value in data.items() if value is not None}
     models, defaults = out.get("models"), out.get("defaults", {})
-    if isinstance(models, list) and all(isinstance(name, str) for name in models):
-        models = dict.fromkeys(models)
+    if isinstance(models, list) and all(isinstance(name, str | int) for name in models):
+        models = dict.fromkeys(map(str, models))
     if isinstance(models, dict):
         filled = {name: {} if model is None else model for name, model in models.items()}
         out["models"] = {name: _merged(defaults, model) for name, model in filled.items()}

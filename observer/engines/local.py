@@ -103,10 +103,11 @@ class LocalEngine:
         """Save everything; False when it has to be tried again later."""
         started = self._clock.now()
         try:
-            self._pipeline.checkpoint()
+            self._pipeline.flush()
         except Retryable as error:
             log.warning("checkpoint %d put off: %s", self._pipeline.checkpoint_number + 1, error)
             return False
+        self._pipeline.checkpoint()
         ended = self._clock.now()
         self._counters.observe(catalog.CHECKPOINT_DURATION, (), max(ended - started, 0.0))
         self.last_checkpoint = ended

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 from detectors.base import Status
 from observer.metrics import Caps, Gauges, Snapshot, Values, catalog
 from observer.model import QualityReport, WindowReport
@@ -19,13 +17,14 @@ _WINDOW_STATUS = {
 class GaugeReports:
     """Keeps the latest window of every version and segment, and the latest cohort of every maturity.
 
-    What a model has not seen for `keep` milliseconds of its own event time disappears.
+    What a model has not seen for `keep` milliseconds of its own event time disappears; quality, which waits
+    for labels, after the `horizon` more.
     """
 
-    def __init__(self, caps: Caps | None = None, keep: int = 24 * 3_600_000) -> None:
+    def __init__(self, caps: Caps | None = None, keep: int = 24 * 3_600_000, horizon: int = 0) -> None:
         self._gauges = Gauges(caps)
-        self._keep = keep
-        self._ends: dict[tuple[str, Hashable], int] = {}
+        self._keep = {"window": keep, "quality": keep + horizon}
+        self._ends: dict[tuple[str, tuple[str, ...]], int] = {}
         self._newest: dict[str, int] = {}
 
     def window(self, report: WindowReport) -> None:
@@ -79,7 +78,7 @@ class GaugeReports:
             values.set(catalog.QUALITY_ERROR_BOUND, (*where, item.metric), item.error or 0.0)
         self._gauges.put((report.model, group), values)
 
-    def _admit(self, model: str, group: Hashable, end: int) -> bool:
+    def _admit(self, model: str, group: tuple[str, ...], end: int) -> bool:
         """Whether `end` is no older than what the group holds."""
         key = (model, group)
         if end < self._ends.get(key, 0):
@@ -90,7 +89,12 @@ class GaugeReports:
 
     def snapshot(self, service: Values) -> Snapshot:
         """Everything that is current, with the service's own gauges."""
-        for key in [key for key, end in self._ends.items() if end < self._newest[key[0]] - self._keep]:
+        ended = [
+            (model, group)
+            for (model, group), end in self._ends.items()
+            if end < self._newest[model] - self._keep[group[0]]
+        ]
+        for key in ended:
             del self._ends[key]
             self._gauges.drop(key)
         return self._gauges.snapshot(service)

@@ -66,6 +66,13 @@ SPOILED_VALUES = Metric(
     "",
     "Feature values of a wrong type, whose events were used without them.",
 )
+DROPPED_VALUES = Metric(
+    "observer_values_dropped_total",
+    "counter",
+    (),
+    "",
+    "Feature, tag and score values under names beyond the limits, whose events were used without them.",
+)
 NAMES_DROPPED = Metric(
     "observer_names_dropped_total",
     "counter",
@@ -367,7 +374,7 @@ PROCESS_FILES_MAX = Metric("process_max_fds", "gauge", (), "", "Most open file d
 
 SECTIONS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
     {
-        "Events": (EVENTS, EVENTS_REJECTED, SPOILED_VALUES, NAMES_DROPPED),
+        "Events": (EVENTS, EVENTS_REJECTED, SPOILED_VALUES, DROPPED_VALUES, NAMES_DROPPED),
         "Sources": (SOURCE_MESSAGES, SOURCE_BYTES, SOURCE_LAG, SOURCE_GAPS, WATERMARK, WATERMARK_DELAY),
         "Checkpoints": (CHECKPOINT_NUMBER, CHECKPOINT_AGE, CHECKPOINT_DURATION),
         "Windows": (

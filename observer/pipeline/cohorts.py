@@ -16,14 +16,14 @@ from observer.labels import Joined, Records
 from observer.pipeline.inputs import expired, groups, model_prefix, storage_key
 from observer.pipeline.quality import Shape
 from observer.ports import Checkpoints
-from observer.segments import Dimension
+from observer.segments import UNSETTLED, Dimension
 
 COHORTS = "cohorts"
 ARMS = ("", "champion", "challenger")
 
 
 class CohortKey(NamedTuple):
-    """Predictions of one version, arm and segment within one window; `""` overall."""
+    """Predictions of one version, arm and segment within one window; `""` for all arms, all segments."""
 
     version: str
     arm: str
@@ -99,14 +99,17 @@ class Cohorts:
         self, rows: Records, starts: Ints, dimensions: tuple[Dimension, ...]
     ) -> Iterator[tuple[CohortKey, NDArray[np.intp] | None]]:
         """Every cohort that has rows, and which; None for all of them."""
-        group = rows["version"].astype(np.int64) * len(ARMS) + rows["arm"]
+        versions, arms = rows["version"].astype(np.int64), rows["arm"].astype(np.int64)
         for start, at_start in groups(starts):
-            for code, members in _within(at_start, group):
-                version, arm = self.versions[code // len(ARMS)], ARMS[code % len(ARMS)]
-                yield CohortKey(version, arm, "", start), members
-                for d, dimension in enumerate(dimensions):
-                    for value, chosen in _within(members, rows["segments"][:, d].astype(np.int64)):
-                        yield CohortKey(version, arm, dimension.name(value), start), chosen
+            for version, members in _within(at_start, versions):
+                named = [(ARMS[code], chosen) for code, chosen in _within(members, arms) if code]
+                for arm, of_arm in [("", members), *named]:
+                    yield CohortKey(self.versions[version], arm, "", start), of_arm
+                    for d, dimension in enumerate(dimensions):
+                        for value, chosen in _within(of_arm, rows["segments"][:, d].astype(np.int64)):
+                            if value != UNSETTLED:
+                                key = CohortKey(self.versions[version], arm, dimension.name(value), start)
+                                yield key, chosen
 
     def _touch(self, key: CohortKey) -> None:
         self.loaded[key].dirty = True

@@ -22,6 +22,8 @@ from observer.segments import Dimension
 
 OPEN, CLOSED = "windows", "closed"
 LEARNING_ROWS = 20_000
+LEARNING_CELLS = 4_000_000
+"""Of a sample that is learnt from: rows times columns; a wider table gets fewer rows."""
 
 
 def groups(codes: Ints) -> Iterator[tuple[int, NDArray[np.intp] | None]]:
@@ -38,6 +40,12 @@ def groups(codes: Ints) -> Iterator[tuple[int, NDArray[np.intp] | None]]:
     starts = np.concatenate(([0], cuts))
     for start, rows in zip(starts, np.split(order, cuts), strict=True):
         yield int(ordered[start]), rows
+
+
+def _timed(starts: Ints, late: Bools) -> Iterator[tuple[int, bool, NDArray[np.intp] | None]]:
+    """`groups` of events by window, those in time and those late."""
+    for code, rows in groups(starts * 2 + late):
+        yield code // 2, bool(code % 2), rows
 
 
 def storage_key(model: str, start: int, *rest: str) -> bytes:
@@ -71,15 +79,46 @@ def columns_of(batch: Predictions) -> dict[str, Column]:
 
 @dataclass(slots=True, eq=False)
 class Window:
-    """An open or stored window: its summary, and the reference it is summarised under."""
+    """An open or stored window: its summary, and the reference it is summarised under.
+
+    What came late is kept apart: the verdict does not know it, whether the window happened to be open still
+    or not, so that the verdict depends neither on polls nor on how partitions interleaved.
+    """
 
     key: WindowKey
     reference: str
     """Version of the reference; "" while one is being learnt."""
     summary: TableSummary
-    late: int = 0
-    """Rows that came after the window had closed; the verdict does not know them."""
+    """What came in time."""
+    late: TableSummary | None = None
+    """What came late; None for nothing."""
     dirty: bool = True
+
+    def whole(self) -> TableSummary:
+        """All events of the window, late ones too; not to be changed."""
+        if self.late is None:
+            return self.summary
+        both = self.summary.table.zero()
+        both.sample.size = self.summary.sample.size
+        both.merge(self.summary)
+        both.merge(self.late)
+        return both
+
+    def part(self, *, late: bool) -> TableSummary:
+        """The summary that events in time, or late ones, are to be added to."""
+        self.dirty = True
+        if not late:
+            return self.summary
+        if self.late is None:
+            self.late = self.summary.table.zero()
+            self.late.sample.size = self.summary.sample.size
+        return self.late
+
+    def shorten(self, rows: int) -> None:
+        """Keep samples of at most `rows` rows."""
+        for summary in (self.summary, self.late):
+            if summary is not None and summary.sample.size > rows:
+                summary.sample.shorten(rows)
 
     def to_bytes(self) -> bytes:
         """Everything but the reference's own table."""
@@ -89,7 +128,7 @@ class Window:
                 "segment": self.key.segment,
                 "start": self.key.start,
                 "reference": self.reference,
-                "late": self.late,
+                "late": self.late.to_bytes() if self.late else b"",
                 "summary": self.summary.to_bytes(),
             }
         )
@@ -111,7 +150,6 @@ class Inputs:
     state: Checkpoints
     references: Mapping[str, Reference]
     tables: Mapping[str, Table]
-    sample_rows: int
     open: dict[WindowKey, Window] = field(default_factory=dict)
 
     def restore(self) -> None:
@@ -125,7 +163,8 @@ class Inputs:
         key = WindowKey(self.model, fields["version"], fields["segment"], fields["start"])
         table = self._table(fields["reference"], key.segment)
         summary = TableSummary.from_bytes(fields["summary"], table)
-        return Window(key, fields["reference"], summary, fields["late"], dirty=False)
+        late = TableSummary.from_bytes(fields["late"], table) if fields["late"] else None
+        return Window(key, fields["reference"], summary, late, dirty=False)
 
     def _table(self, reference: str, segment: str) -> Table:
         if not reference:
@@ -141,61 +180,67 @@ class Inputs:
         starts: Ints,
         dimensions: tuple[Dimension, ...],
         segments: NDArray[np.uint8],
+        late: Bools,
         closed: Bools,
-    ) -> int:
-        """Add events of one version; returns how many were folded into windows already closed.
+    ) -> None:
+        """Add events of one version.
 
         `columns` are the batch's, as they may be looked at; `starts` int64[n]: window of each event;
-        `segments` uint8[n, D]: codes of `dimensions`; `closed` bool[n]: its window was closed before.
+        `segments` uint8[n, D]: codes of `dimensions`; `late` bool[n]: it is kept apart from what came in
+        time; `closed` bool[n]: its window was closed before.
         """
         reference = self.references.get(version)
         table = reference.table if reference else Table.unknown(LEARNING_ROWS)
         if reference is None:
             columns = {**columns, **{f"#{name}": column for name, column in batch.tags.items()}}
         encoded = table.encode(batch.keys[:, 0], columns)
-        folded = 0
-        for start, rows in groups(starts):
+        for start, is_late, rows in _timed(starts, late):
             part = encoded if rows is None else encoded.take(rows)
-            was_closed = bool(closed[0 if rows is None else rows[0]])
-            folded += len(part) if was_closed else 0
-            self._update(WindowKey(self.model, version, "", start), reference, part, was_closed=was_closed)
+            is_closed = bool(closed[0 if rows is None else rows[0]])
+            self._update(WindowKey(self.model, version, "", start), part, late=is_late, closed=is_closed)
             for d, dimension in enumerate(dimensions):
                 codes = segments[:, d] if rows is None else segments[rows, d]
                 for code, members in groups(codes.astype(np.int64)):
                     key = WindowKey(self.model, version, dimension.name(code), start)
                     piece = part if members is None else part.take(members)
-                    self._update(key, reference, piece, was_closed=was_closed)
-        return folded
+                    self._update(key, piece, late=is_late, closed=is_closed)
 
-    def _update(
-        self, key: WindowKey, reference: Reference | None, part: Encoded, *, was_closed: bool
-    ) -> None:
-        window = self._stored(key) if was_closed else self.open.get(key)
-        wanted = reference.version if reference else ""
-        if window is None:
-            window = Window(key, wanted, self._table(wanted, key.segment).zero())
-            if not was_closed:
-                self.open[key] = window
-        if window.reference != wanted:
+    def _update(self, key: WindowKey, part: Encoded, *, late: bool, closed: bool) -> None:
+        window = self._window(key, closed=closed)
+        reference = self.references.get(key.version)
+        if window.reference != (reference.version if reference else ""):
             # Opened before its version's reference was learnt or replaced: it stays what it was.
             part = window.summary.table.encode(part.keys, part.columns)
-        window.summary.update(part)
-        window.dirty = True
-        if was_closed:
-            window.late += len(part)
+        summary = window.part(late=late)
+        summary.update(part)
+        if not window.reference and summary.sample.columns:
+            window.shorten(LEARNING_CELLS // len(summary.sample.columns))
+        if closed:
             self.state.put(CLOSED, self._key(key), window.to_bytes())
 
-    def duplicates(self, version: str, starts: Ints) -> None:
-        """Note events that repeated one already counted."""
-        for start, rows in groups(starts):
-            window = self.open.get(WindowKey(self.model, version, "", start))
-            if window is not None:
-                window.summary.counts.duplicates += len(starts) if rows is None else len(rows)
-                window.dirty = True
+    def duplicates(self, version: str, starts: Ints, late: Bools, closed: Bools) -> None:
+        """Note events that repeated one already counted; arguments as in `add`."""
+        for start, is_late, rows in _timed(starts, late):
+            is_closed = bool(closed[0 if rows is None else rows[0]])
+            window = self._window(WindowKey(self.model, version, "", start), closed=is_closed)
+            window.part(late=is_late).counts.duplicates += len(starts) if rows is None else len(rows)
+            if is_closed:
+                self.state.put(CLOSED, self._key(window.key), window.to_bytes())
 
-    def _stored(self, key: WindowKey) -> Window | None:
+    def _window(self, key: WindowKey, *, closed: bool) -> Window:
+        """The window, open or stored; a new one if there is none."""
+        if not closed:
+            window = self.open.get(key)
+            if window is None:
+                window = self.open[key] = self._new(key)
+            return window
         value = self.state.get(CLOSED, self._key(key))
-        return None if value is None else self._read(value)
+        return self._new(key) if value is None else self._read(value)
+
+    def _new(self, key: WindowKey) -> Window:
+        reference = self.references.get(key.version)
+        version = reference.version if reference else ""
+        return Window(key, version, self._table(version, key.segment).zero())
 
     def _key(self, key: WindowKey) -> bytes:
         return storage_key(self.model, key.start, key.version, key.segment)
@@ -223,9 +268,10 @@ class Inputs:
         for key in expired(self.state, CLOSED, self.model, before):
             self.state.delete(CLOSED, key)
 
-    def closed(self) -> Iterator[Window]:
-        """Stored windows, oldest first."""
-        for _, value in self.state.scan(CLOSED, model_prefix(self.model)):
+    def closed(self, start: int | None = None) -> Iterator[Window]:
+        """Stored windows, oldest first; only those that start at `start` if it is given."""
+        prefix = model_prefix(self.model) if start is None else storage_key(self.model, start)[:20]
+        for _, value in self.state.scan(CLOSED, prefix):
             yield self._read(value)
 
 
@@ -239,4 +285,7 @@ class Learner:
     def add(self, window: Window) -> None:
         """Take a closed window in."""
         self.windows += 1
+        size = min(self.sample.size, window.summary.sample.size)
+        self.sample.shorten(size)
+        window.summary.sample.shorten(size)
         self.sample.merge(window.summary.sample)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Bools, Ints
+from detectors.base import Bools, Categories, Ints
 from detectors.summaries.delays import Delays
 from detectors.summaries.packing import Packable, pack, unpack
 from detectors.summaries.sample import Sample
@@ -16,13 +17,22 @@ from detectors.summaries.table import Table
 from observer.labels import Joined, LabelJoin, Outcome, record_dtype
 from observer.model import FeatureType, Labels, Predictions, Schema
 from observer.pipeline.cohorts import ARMS, Cohorts
-from observer.pipeline.inputs import Inputs, Learner, Window, columns_of
+from observer.pipeline.inputs import (
+    Inputs,
+    Learner,
+    Window,
+    columns_of,
+    model_prefix,
+    storage_key,
+)
 from observer.pipeline.quality import Shape, settle
 from observer.pipeline.spec import LearnSpec, ModelSpec
 from observer.ports import Checkpoints
 from observer.references import Overrides, Reference, learn, load, private
-from observer.segments import Dimension, SegmentSpec
+from observer.segments import UNSETTLED, Dimension, SegmentSpec
 from observer.segments import settle as settle_segments
+
+log = logging.getLogger(__name__)
 
 MODELS, REFERENCES, LEARNERS = "models", "references", "learners"
 MAX_VERSIONS = 50
@@ -37,7 +47,6 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     delays: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     """Label time less prediction time of new matches, milliseconds."""
-    versions_dropped: int = 0
 
 
 class Monitor:
@@ -84,11 +93,13 @@ class Monitor:
         """Cohorts whose last label could come at or before this were reported final."""
         self.reported = 0
         """Revision of the cohorts up to which they were reported."""
+        self.matured_until: int | None = None
+        """Cohorts that matured at or before this were reported so; None before the first time."""
         self._default: Reference | None = (
             None if isinstance(spec.reference, LearnSpec) else load(spec.reference)
         )
         self._own = {version: load(path) for version, path in spec.versions.items()}
-        self.inputs = Inputs(name, state, self.references, self._tables, spec.sample_rows)
+        self.inputs = Inputs(name, state, self.references, self._tables)
         self._restore()
         self._settle()
         self.cohorts: Cohorts | None = None
@@ -100,42 +111,39 @@ class Monitor:
         for reference in (self._default, *self._own.values()):
             if reference is not None:
                 self._keep(reference)
-        for _, value in self._state.scan(REFERENCES, self.name.encode() + b"\0"):
+        for _, value in self._state.scan(REFERENCES, model_prefix(self.name)):
             stored = Reference.from_bytes(value)
             self._tables[stored.version] = stored.table
-        saved = self._state.get(MODELS, self.name.encode())
+        saved = self._state.get(MODELS, model_prefix(self.name))
         if saved is None:
             return
         fields = unpack(saved)
         self.versions[:] = fields["versions"]
         self.closed_until, self.final_until = fields["closed_until"], fields["final_until"]
         self.delays = Delays.from_bytes(fields["delays"])
-        self.dimensions = tuple(
-            Dimension(SegmentSpec.model_validate(spec), tuple(values))
-            for spec, values in fields["dimensions"]
-        )
+        dimensions = [(SegmentSpec.model_validate(spec), values) for spec, values in fields["dimensions"]]
+        if tuple(spec for spec, _ in dimensions) == self.spec.segments:
+            self.dimensions = tuple(Dimension(spec, tuple(values)) for spec, values in dimensions)
         if fields["shape"]:
             self.shape = Shape.from_bytes(fields["shape"])
         for version in self.versions:
+            learnt = fields["learnt"].get(version)
+            if learnt is not None and self._given(version) is None:
+                stored_value = self._state.get(REFERENCES, self._reference_key(learnt))
+                if stored_value is not None:
+                    self.references[version] = Reference.from_bytes(stored_value)
             self._assign(version)
-        for version, learnt in fields["learnt"].items():
-            stored_value = self._state.get(REFERENCES, self._reference_key(learnt))
-            if stored_value is not None and version not in self.references:
-                self.references[version] = Reference.from_bytes(stored_value)
-        for version in self.versions:
-            if version not in self.references:
-                self.learners[version] = self._learner(version)
         self.inputs.restore()
 
     def _learner(self, version: str) -> Learner:
-        value = self._state.get(LEARNERS, self.name.encode() + b"\0" + version.encode()[:400])
+        value = self._state.get(LEARNERS, storage_key(self.name, 0, version))
         if value is None:
             return Learner()
         fields = unpack(value)
         return Learner(fields["windows"], Sample.from_bytes(fields["sample"]))
 
     def _reference_key(self, version: str) -> bytes:
-        return self.name.encode() + b"\0" + version.encode()
+        return model_prefix(self.name) + version.encode()
 
     def _keep(self, reference: Reference) -> None:
         """Stored windows are read with the reference they were made under, also after it was replaced."""
@@ -151,15 +159,20 @@ class Monitor:
         if self.cohorts is not None:
             self.cohorts.save()
         fields: dict[str, Packable] = {
+            "name": self.name,
             "versions": self.versions,
             "closed_until": self.closed_until,
             "final_until": self.final_until,
             "delays": self.delays.to_bytes(),
             "dimensions": [(d.spec.model_dump(mode="json"), list(d.values)) for d in self.dimensions],
             "shape": self.shape.to_bytes() if self.shape else b"",
-            "learnt": {version: reference.version for version, reference in self.references.items()},
+            "learnt": {
+                version: reference.version
+                for version, reference in self.references.items()
+                if self._given(version) is None
+            },
         }
-        self._state.put(MODELS, self.name.encode(), pack(fields))
+        self._state.put(MODELS, model_prefix(self.name), pack(fields))
 
     # What is known of the model
 
@@ -176,9 +189,14 @@ class Monitor:
     def _settle(self) -> None:
         reference = self._default or next(iter((*self._own.values(), *self.references.values())), None)
         if self.shape is None:
-            declared = Schema({}, self.spec.task, self.spec.classes, self.spec.positive)
-            schema = reference.schema if reference else declared
-            self.shape = settle(schema, reference)
+            known = reference.schema if reference else Schema({})
+            declared = Schema(
+                {},
+                self.spec.task or known.task,
+                self.spec.classes or known.classes,
+                self.spec.positive or known.positive,
+            )
+            self.shape = settle(declared, reference)
         if not self.dimensions and self.spec.segments:
             self.dimensions = settle_segments(self.spec.segments, reference.segments if reference else None)
 
@@ -187,39 +205,54 @@ class Monitor:
             self.cohorts = Cohorts(self.name, self._state, self.shape, self.versions)
             self.cohorts.restore()
 
-    def _version_codes(self, batch: Predictions, tally: Tally) -> NDArray[np.uint16]:
-        """Codes of versions, uint16[n]; those beyond `MAX_VERSIONS` share the name `other`."""
-        codes = np.zeros(len(batch.version.names) + 2, np.uint16)
-        used = np.unique(batch.version.codes)
-        for code in used:
-            name = batch.version.names[code] if code >= 0 else ""
+    def meet(self, column: Categories) -> int:
+        """Take note of the versions that events name, in the order in which they do.
+
+        Returns how many do not get a name of their own: beyond `MAX_VERSIONS` they share `other`.
+        """
+        dropped = 0
+        used, first = np.unique(column.codes, return_index=True)
+        for code in used[np.argsort(first)]:
+            name = column.names[code] if code >= 0 else ""
+            if name not in self.versions and len(self.versions) >= MAX_VERSIONS:
+                dropped += 1
+                name = OTHER
             if name not in self.versions:
-                if len(self.versions) >= MAX_VERSIONS:
-                    tally.versions_dropped += 1
-                    name = OTHER
-                if name not in self.versions:
-                    self.versions.append(name)
-                    self._assign(name)
-            codes[code] = self.versions.index(name)
-        return np.asarray(codes[batch.version.codes])
+                self.versions.append(name)
+                self._assign(name)
+        return dropped
+
+    def _version_codes(self, column: Categories) -> NDArray[np.uint16]:
+        """Codes of versions that were met before, uint16[n]."""
+        known = {name: code for code, name in enumerate(self.versions)}
+        other = known.get(OTHER, 0)
+        codes = np.array([known.get(name, other) for name in (*column.names, "", "")], np.uint16)
+        return np.asarray(codes[column.codes])
+
+    def _given(self, version: str) -> Reference | None:
+        """The reference that the configuration gives the version."""
+        return self._own.get(version, self._default)
 
     def _assign(self, version: str) -> None:
-        reference = self._own.get(version, self._default)
-        if reference is not None:
+        reference = self._given(version) or self.references.get(version)
+        if reference is None:
+            self.learners[version] = self._learner(version)
+        else:
             self.references[version] = reference
-        elif version not in self.references:
-            self.learners[version] = Learner()
 
     # Events
 
     def predictions(self, batch: Predictions, before: Ints) -> Tally:
-        """Take prediction events; `before` int64[n] is how far each one's partition had come before it."""
+        """Take prediction events, whose versions were met (`meet`).
+
+        `before` int64[n] is how far each one's partition had come before it.
+        """
         tally = Tally()
         window = self.spec.window
         starts = window.start(batch.time)
         ends = starts + (window.size + window.lateness)
-        versions = self._version_codes(batch, tally)
-        segments = np.zeros((len(batch), len(self.spec.segments)), np.uint8)
+        versions = self._version_codes(batch.version)
+        segments = np.full((len(batch), len(self.spec.segments)), UNSETTLED, np.uint8)
         for d, dimension in enumerate(self.dimensions):
             segments[:, d] = dimension.codes(batch)
         late = ends <= before
@@ -227,29 +260,31 @@ class Monitor:
         closed = ends <= self.closed_until
         dropped = late if window.late == "count" else np.zeros(len(batch), np.bool_)
         keep &= ~dropped
+        late |= closed
         columns = private(columns_of(batch), self._overrides.privacy, self._overrides.hash_key)
-        folded = 0
         for code in np.unique(versions):
             mine = versions == code
             version = self.versions[code]
             rows = np.flatnonzero(mine & keep)
             if len(rows) == len(batch):
-                folded += self.inputs.add(version, batch, columns, starts, self.dimensions, segments, closed)
+                self.inputs.add(version, batch, columns, starts, self.dimensions, segments, late, closed)
             elif len(rows):
                 part = {name: column.take(rows) for name, column in columns.items()}
-                folded += self.inputs.add(
+                self.inputs.add(
                     version,
                     batch.take(rows),
                     part,
                     starts[rows],
                     self.dimensions,
                     segments[rows],
+                    late[rows],
                     closed[rows],
                 )
             if repeated.any():
-                self.inputs.duplicates(version, starts[mine & repeated])
+                again = mine & repeated
+                self.inputs.duplicates(version, starts[again], late[again], closed[again])
         kept = int(np.count_nonzero(keep))
-        late_kept = int(np.count_nonzero(keep & (late | closed)))
+        late_kept = int(np.count_nonzero(keep & late))
         repeats = int(np.count_nonzero(repeated))
         tally.outcomes.update(
             accepted=kept - late_kept,
@@ -285,6 +320,8 @@ class Monitor:
         self.cohorts.predicted(records[counted], starts[counted], self.dimensions)
         self._joined(met.joined, tally)
         tally.labels.update({outcome.name.lower(): count for outcome, count in met.waited.items()})
+        if not self._deduplicate:
+            return np.ones(len(batch), np.bool_), np.zeros(len(batch), np.bool_)
         return met.fresh.copy(), ~met.fresh & ~met.late
 
     def labels(self, batch: Labels) -> Tally:
@@ -323,6 +360,9 @@ class Monitor:
 
     def close(self, window: Window) -> None:
         """Store a window; when its version is being learnt, learn from it."""
+        window_spec = self.spec.window
+        end = window.key.start + window_spec.size + window_spec.lateness
+        self.closed_until = max(self.closed_until, end)
         learner = self.learners.get(window.key.version)
         if learner is not None and not window.reference and not window.key.segment:
             if window.summary.n >= self.spec.window.min_events:
@@ -330,18 +370,20 @@ class Monitor:
                 self._finish_learning(window.key.version, learner)
             hidden = [name for name, wish in self._overrides.privacy.items() if wish != "keep"]
             window.summary.sample.drop(hidden)
+            window.shorten(self.spec.sample_rows)
         self.inputs.close(window)
 
     def _finish_learning(self, version: str, learner: Learner) -> None:
         wanted = self.spec.reference
-        key = self.name.encode() + b"\0" + version.encode()[:400]
+        key = storage_key(self.name, 0, version)
         if not isinstance(wanted, LearnSpec):
             return
-        if learner.windows < wanted.windows or len(learner.sample) < wanted.rows:
+        rows = min(wanted.rows, learner.sample.size)
+        if learner.windows < wanted.windows or len(learner.sample) < rows:
             fields: dict[str, Packable] = {"windows": learner.windows, "sample": learner.sample.to_bytes()}
             self._state.put(LEARNERS, key, pack(fields))
             return
-        reference = learn(learner.sample, self._overrides, f"learnt from {learner.windows} windows")
+        reference = learn(learner.sample, self._present(learner), f"learnt from {learner.windows} windows")
         self._keep(reference)
         self.references[version] = reference
         del self.learners[version]
@@ -349,9 +391,22 @@ class Monitor:
         self._settle()
         self._open_cohorts()
 
-    def forget(self, watermark: int) -> None:
+    def _present(self, learner: Learner) -> Overrides:
+        """What was declared of the columns that events have; another is named and let be."""
+        types = self._overrides.types
+        absent = sorted(set(types) - set(learner.sample.columns))
+        if absent:
+            log.warning("model %s: no event has had the features %s", self.name, ", ".join(absent))
+        return replace(self._overrides, types={n: kind for n, kind in types.items() if n not in absent})
+
+    def last_closed(self) -> int:
+        """Start of the latest window that event time has passed; 0 if it has passed none."""
+        window = self.spec.window
+        return max((self.closed_until - window.size - window.lateness) // window.size * window.size, 0)
+
+    def forget(self) -> None:
         """Delete what is older than the retention."""
-        before = watermark - self.spec.retention
+        before = self.last_closed() - self.spec.retention
         self.inputs.forget(before)
         if self.cohorts is not None:
             self.cohorts.forget(before)

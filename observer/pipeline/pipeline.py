@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Ints
+from detectors.summaries.packing import unpack
 from observer.codecs import Codec
 from observer.labels import LabelJoin
 from observer.metrics import Counters, catalog
-from observer.model import Labels, Messages, Partition, Predictions, Rejected, Schema, Stream
+from observer.model import Decoded, Labels, Messages, Partition, Predictions, Rejected, Schema, Stream
 from observer.pipeline.monitor import MODELS, Monitor, Tally
 from observer.pipeline.reporting import quality_report, window_report
 from observer.ports import Checkpoints, DeadLetters, Judge, Reports
@@ -69,10 +70,14 @@ class Pipeline:
         self.watermarks = {stream: Watermarks(idle_after) for stream in _streams(has_labels=has_labels)}
         self.positions: dict[Partition, int] = {}
         self.checkpoint_number = 0
-        saved = [key.decode() for key, _ in state.scan(MODELS)]
+        self._ended = False
+        saved = [unpack(value)["name"] for _, value in state.scan(MODELS)]
         self.monitors = {name: monitor(name) for name in dict.fromkeys((*models, *saved))}
         self._restore(now)
-        self._codecs = {stream: self._codec(stream) for stream in self.watermarks}
+        self._schemas: dict[str, Schema] = {}
+        self._codecs: dict[Stream, Codec] = {}
+        self._renew_codecs()
+        self._report_again()
 
     def _restore(self, now: float) -> None:
         value = self._state.get(_META, b"positions")
@@ -90,8 +95,20 @@ class Pipeline:
         for stream, watermarks in self.watermarks.items():
             watermarks.restore(reached[stream], now)
 
-    def _codec(self, stream: Stream) -> Codec:
-        return self._new_codec(stream, {name: monitor.schema for name, monitor in self.monitors.items()})
+    def _renew_codecs(self) -> bool:
+        """Build the codecs anew if what they should expect has changed, and say whether it has."""
+        schemas = {name: monitor.schema for name, monitor in self.monitors.items()}
+        if schemas == self._schemas and self._codecs:
+            return False
+        self._schemas = schemas
+        self._codecs = {stream: self._new_codec(stream, schemas) for stream in self.watermarks}
+        return True
+
+    def _report_again(self) -> None:
+        """Report the latest windows once more: whoever keeps reports in memory starts with none."""
+        for monitor in self.monitors.values():
+            for window in monitor.inputs.closed(monitor.last_closed()):
+                self._reports.window(window_report(monitor, window, self._judges(monitor.name)))
 
     # Events
 
@@ -100,21 +117,33 @@ class Pipeline:
         watermarks = self.watermarks[stream]
         watermarks.open(messages.partitions, now)
         if len(messages):
-            codec = self._codecs[stream]
             if stream == "predictions":
-                decoded = codec.predictions(messages, now)
+                decoded = self._decode(messages, now)
                 self._predictions(decoded.predictions, messages, now)
             else:
-                decoded = codec.labels(messages, now)
+                decoded = self._codecs[stream].labels(messages, now)
                 self._labels(decoded.labels, messages, now)
             if decoded.spoiled_cells:
                 self._counters.add(catalog.SPOILED_VALUES, (), decoded.spoiled_cells)
+            if decoded.dropped_cells:
+                self._counters.add(catalog.DROPPED_VALUES, (), decoded.dropped_cells)
             if decoded.rejected:
                 self._reject(stream, decoded.rejected)
             self._count_source(stream, messages)
         watermarks.note_caught_up(messages.partitions, messages.caught_up)
         watermarks.finished = messages.finished
         self.positions.update(messages.positions)
+
+    def _decode(self, messages: Messages, now: float) -> Decoded:
+        """Decode predictions; of a version that is met for the first time every feature is looked at."""
+        decoded = self._codecs["predictions"].predictions(messages, now)
+        dropped = {
+            batch.model: self._monitor(batch.model).meet(batch.version) for batch in decoded.predictions
+        }
+        for model, count in dropped.items():
+            if count:
+                self._counters.add(catalog.NAMES_DROPPED, (model, "version"), count)
+        return self._codecs["predictions"].predictions(messages, now) if self._renew_codecs() else decoded
 
     def _count_source(self, stream: Stream, messages: Messages) -> None:
         self._counters.add(catalog.SOURCE_BYTES, (stream,), sum(map(len, messages.values)))
@@ -138,8 +167,6 @@ class Pipeline:
             for outcome, count in tally.outcomes.items():
                 if count:
                     self._counters.add(catalog.EVENTS, ("predictions", batch.model, outcome), count)
-            if tally.versions_dropped:
-                self._counters.add(catalog.NAMES_DROPPED, (batch.model, "version"), tally.versions_dropped)
             self._count_labels(batch.model, tally)
 
     def _labels(self, batches: Sequence[Labels], messages: Messages, now: float) -> None:
@@ -187,8 +214,8 @@ class Pipeline:
         if watermark is None:
             return 0
         closed = 0
-        before = {name: monitor.schema for name, monitor in self.monitors.items()}
         for monitor in self.monitors.values():
+            before = monitor.last_closed()
             for window in monitor.due(watermark):
                 report = window_report(monitor, window, self._judges(monitor.name))
                 monitor.close(window)
@@ -198,11 +225,11 @@ class Pipeline:
                     self._counters.add(catalog.FINDINGS, where)
                 self._reports.window(report)
                 closed += 1
-            monitor.closed_until = max(monitor.closed_until, watermark)
-            if closed and watermark != END_OF_TIME:
-                monitor.forget(watermark)
-        if before != {name: monitor.schema for name, monitor in self.monitors.items()}:
-            self._codecs = {stream: self._codec(stream) for stream in self.watermarks}
+            if watermark != END_OF_TIME:  # else more may come after all: a file that has grown
+                monitor.closed_until = max(monitor.closed_until, watermark)
+            if monitor.last_closed() > before:
+                monitor.forget()
+        self._renew_codecs()
         self._mature(watermark, now)
         return closed
 
@@ -211,24 +238,39 @@ class Pipeline:
         if self._join is None:
             return
         labels = self.watermarks.get("labels")
-        seen = labels.current(now) if labels is not None else watermark
+        seen = watermark if labels is None or labels.silent(now) else labels.current(now)
         if seen is None:
             return
         complete = min(watermark, seen)
+        if complete == END_OF_TIME and self._ended:
+            return
+        self._ended = complete == END_OF_TIME
         for monitor in self.monitors.values():
-            if monitor.cohorts is None or complete <= monitor.final_until:
+            if monitor.cohorts is None:
                 continue
-            reach = self._horizon + monitor.spec.window.size
-            final = [
-                key for key in monitor.cohorts.known if monitor.final_until < key.start + reach <= complete
-            ]
+            reach, size = self._reach(monitor), monitor.spec.window.size
+            final = []
+            if (complete - reach) // size > (monitor.final_until - reach) // size:
+                last = monitor.final_until
+                final = [key for key in monitor.cohorts.known if last < key.start + reach <= complete]
             for key in sorted(final, key=lambda key: (key.start, key)):
-                self._reports.quality(quality_report(monitor, key, self._reached(complete), self._horizon))
-            monitor.final_until = complete
-        if complete != END_OF_TIME:
-            unmatched = self._join.expire(complete)
+                report = quality_report(monitor, key, self._reached(complete), self._horizon, final=True)
+                self._reports.quality(report)
+            if not self._ended:  # else more may come after all
+                monitor.final_until = max(monitor.final_until, complete)
+        if not self._ended:
+            slack = max((monitor.spec.window.lateness for monitor in self.monitors.values()), default=0)
+            unmatched = self._join.expire(complete - slack)
             self._counters.add(catalog.JOINS_EXPIRED, ("prediction",), unmatched.predictions)
             self._counters.add(catalog.JOINS_EXPIRED, ("label",), unmatched.labels)
+
+    def _reach(self, monitor: Monitor) -> int:
+        """From the start of a window until the last label of its predictions can come, milliseconds.
+
+        Labels may be out of order by as much as predictions may, so that which of them join depends on
+        how the two streams interleave only when one comes later than that.
+        """
+        return self._horizon + monitor.spec.window.size + monitor.spec.window.lateness
 
     def _reached(self, complete: int) -> int:
         """`complete`, or how far event time really came when the streams have ended."""
@@ -237,27 +279,35 @@ class Pipeline:
         return max((t for w in self.watermarks.values() for t in w.reached().values()), default=0)
 
     def report_quality(self, now: float) -> None:
-        """Report every cohort that changed since the last call and is not final; for live views."""
+        """Report cohorts that changed or matured since the last call and are not final; for live views."""
         watermark = self.watermarks["predictions"].current(now)
         if watermark is None:
             return
         for monitor in self.monitors.values():
             if monitor.cohorts is None:
                 continue
-            reach = self._horizon + monitor.spec.window.size
+            reach, size = self._reach(monitor), monitor.spec.window.size
+            ripe = self._reached(watermark) - size - monitor.maturity(self._horizon)
+            was_ripe = ripe - size if monitor.matured_until is None else monitor.matured_until
             for key, revision in list(monitor.cohorts.known.items()):
-                if revision > monitor.reported and key.start + reach > monitor.final_until:
-                    report = quality_report(monitor, key, self._reached(watermark), self._horizon)
+                news = revision > monitor.reported or was_ripe < key.start <= ripe
+                if news and key.start + reach > monitor.final_until:
+                    reached = self._reached(watermark)
+                    report = quality_report(monitor, key, reached, self._horizon, final=False)
                     if report.labelled:
                         self._reports.quality(report)
             monitor.reported = monitor.cohorts.revision
+            monitor.matured_until = ripe
 
     # Checkpoints
 
-    def checkpoint(self) -> None:
-        """Make everything so far durable in one transaction, dead letters first."""
+    def flush(self) -> None:
+        """Make the dead letters so far durable; raises `Retryable` when that fails."""
         for letters in self._dead_letters.values():
             letters.flush()
+
+    def checkpoint(self) -> None:
+        """Make everything so far durable in one transaction; dead letters must be so already."""
         for monitor in self.monitors.values():
             monitor.save()
         reached = {p: t for w in self.watermarks.values() for p, t in w.reached().items()}

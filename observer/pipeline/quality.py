@@ -33,7 +33,7 @@ class Shape:
     ----------
     classes : tuple of str
         Of a binary task negative then positive; empty for regression. A code beyond them stands for
-        any other class, -1 for none.
+        any other class, -1 for none. Where only the positive class is known, any other is the negative one.
     edges : float64[K, B - 1]
         Score edges per class; one row, the positive class's, for a binary task.
     confidence_edges : float64[C - 1]
@@ -102,7 +102,8 @@ class Shape:
                 return column.values
             return np.full(len(column), np.nan)
         named: Categories = as_categories(column)
-        beyond = len(self.classes)
+        unnamed = self.task == "binary" and self.classes[0] == _other_than(self.classes[1])
+        beyond = 0 if unnamed else len(self.classes)
         table = np.array([*(self._codes.get(name, beyond) for name in named.names), -1.0, -1.0])
         return np.asarray(table[named.codes], np.float64)
 
@@ -144,6 +145,11 @@ class Shape:
         )
 
 
+def _other_than(positive: str) -> str:
+    """What the negative class is called while nobody has named it."""
+    return f"not {positive}"
+
+
 def settle(schema: Schema, reference: Reference | None) -> Shape | None:
     """The shape, once task and classes are known; None before."""
     task = schema.task
@@ -155,7 +161,7 @@ def settle(schema: Schema, reference: Reference | None) -> Shape | None:
     if task == "binary":
         if schema.positive is None:
             return None
-        negative = next((name for name in classes if name != schema.positive), f"not {schema.positive}")
+        negative = next((name for name in classes if name != schema.positive), _other_than(schema.positive))
         edges = _edges(reference, 256, SCORE)
         return Shape(task, (negative, schema.positive), edges[None, :], np.empty(0), 0.0)
     if len(classes) < 2:

@@ -92,7 +92,9 @@ def _quantiles(numbers: Histogram) -> Floats:
     return np.clip(found, numbers.minimum[:, None], numbers.maximum[:, None])
 
 
-def quality_report(monitor: Monitor, key: CohortKey, watermark: int, horizon: int) -> QualityReport:
+def quality_report(
+    monitor: Monitor, key: CohortKey, watermark: int, horizon: int, *, final: bool
+) -> QualityReport:
     """The cohort's quality as of `watermark` (milliseconds)."""
     assert monitor.cohorts is not None  # noqa: S101 - the caller took `key` from the cohorts
     cohort = monitor.cohorts.get(key)
@@ -112,7 +114,7 @@ def quality_report(monitor: Monitor, key: CohortKey, watermark: int, horizon: in
         key.start,
         end,
         "matured" if watermark >= end + monitor.maturity(horizon) else "provisional",
-        watermark >= end + horizon,
+        final,
         cohort.predictions,
         cohort.labelled,
         tuple(values),

@@ -1,0 +1,1 @@
+"""Evidence that keeps a budget of false alarms: e-detectors, confidence sequences, pages and tickets."""

@@ -1,0 +1,32 @@
+"""Reference profiles: what a model's events looked like when all was well.
+
+A reference holds the schema, the bins and vocabularies (`Table`) and the reference's own summary under
+them. Its version is a hash of its content, so two services with the same version judge alike.
+"""
+
+from observer.references.build import build, learn
+from observer.references.overrides import (
+    LATENCY,
+    PREDICTION,
+    SAMPLE_ROWS,
+    SCORE,
+    Overrides,
+    Privacy,
+    private,
+)
+from observer.references.profile import FORMAT, Reference, load
+
+__all__ = [
+    "FORMAT",
+    "LATENCY",
+    "PREDICTION",
+    "SAMPLE_ROWS",
+    "SCORE",
+    "Overrides",
+    "Privacy",
+    "Reference",
+    "build",
+    "learn",
+    "load",
+    "private",
+]

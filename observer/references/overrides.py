@@ -1,0 +1,55 @@
+"""What people decide about columns: types, privacy, the task."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from detectors.base import Categories, Column
+from observer.model import FeatureType, Task
+
+PREDICTION = "@prediction"
+SCORE = "@score"
+LATENCY = "@latency_ms"
+SAMPLE_ROWS = 1_000
+
+Privacy = Literal["keep", "hash", "redact", "off"]
+"""keep: as it is; hash: category names are hashed; redact: hashed, and no value is sampled; off: ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a person decided about columns before the data were looked at."""
+
+    types: Mapping[str, FeatureType] = field(default_factory=dict)
+    privacy: Mapping[str, Privacy] = field(default_factory=dict)
+    task: Task | None = None
+    classes: tuple[str, ...] = ()
+    positive: str | None = None
+    sample_rows: int = SAMPLE_ROWS
+    hash_key: bytes = b""
+    """Secret that hashed category names are keyed with; empty leaves guessable names guessable."""
+
+
+def private(columns: Mapping[str, Column], privacy: Mapping[str, Privacy], key: bytes) -> dict[str, Column]:
+    """The columns that may be looked at, category names hashed where asked; one hash per distinct name.
+
+    Numbers are never hashed.
+    """
+    key = hashlib.blake2b(key).digest() if len(key) > hashlib.blake2b.MAX_KEY_SIZE else key
+    out: dict[str, Column] = {}
+    for name, column in columns.items():
+        wish = privacy.get(name, "keep")
+        if wish == "off":
+            continue
+        if wish != "keep" and isinstance(column, Categories):
+            out[name] = Categories(column.codes, tuple(_hashed(text, key) for text in column.names))
+        else:
+            out[name] = column
+    return out
+
+
+def _hashed(name: str, key: bytes) -> str:
+    return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=6, key=key).hexdigest()
