@@ -105,6 +105,8 @@ class Service:
 
     def _pipeline(self, reports: Sequence[Reports]) -> Pipeline:
         config, horizon = self.config, self.config.labels.horizon if self.config.labels else 0
+        unknown = (config.defaults,) if config.learn_unknown else ()
+        slack = max((model.window.lateness for model in (*config.models.values(), *unknown)), default=0)
         judges: dict[str, WindowJudge] = {}
 
         def judge(model: str) -> WindowJudge:
@@ -119,6 +121,7 @@ class Service:
                 self.state,
                 self.join,
                 has_labels=config.labels is not None,
+                slack=slack,
                 hash_key=config.hash_key.get_secret_value().encode(),
             )
 
@@ -130,6 +133,7 @@ class Service:
             state=self.state,
             join=self.join,
             horizon=horizon,
+            slack=slack,
             has_labels=config.labels is not None,
             dead_letters=self._dead_letters,
             reports=_Each(reports),

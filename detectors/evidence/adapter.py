@@ -69,7 +69,9 @@ class Adapter:
         size = len(baseline.streams)
         self._detector = EDetector.fresh(baseline.streams.distance)
         self._stability = Stability.fresh(baseline.streams.distance)
-        self._residuals = np.zeros((LAGS, size))  # of the last windows, the latest first; forecast where missing
+        self._residuals = np.zeros(
+            (LAGS, size)
+        )  # of the last windows, the latest first; forecast where missing
         self._forecast = np.full(size, LAGS, np.int64)  # windows until none of them is a forecast
 
     def update(self, values: Floats, stratum: int) -> Evidence:
@@ -111,7 +113,7 @@ class Adapter:
         self._stability.reset(which)
 
     def _innovation(self, values: Floats, stratum: int) -> Floats:
-        """z of the window, NaN where a stream says nothing; remembers its residual."""
+        """The z of the window, NaN where a stream says nothing; remembers its residual."""
         base = self.baseline
         m = base.counts[stratum]
         seen = np.isfinite(values) & (m >= 2) & base.fitted
@@ -132,8 +134,8 @@ class Adapter:
     def _evidence(self, values: Floats, stratum: int) -> Evidence:
         base = self.baseline
         total, age, direction = self._detector.leading(base.charge)
-        # A shift that begins with the first of `age` windows adds this much of itself to their innovations: all
-        # of it at first, when the lags do not yet show it.
+        # What a unit shift that begins with the first of `age` windows adds to their innovations: all of it
+        # at first, when the lags do not show it yet. The larger estimate of that gives the smaller effect.
         share = np.maximum(_exposure(base.ar, age), age * base.gain)
         per = np.divide(base.unit, share, out=np.zeros_like(total), where=age > 0)
         effect = total * per
@@ -165,7 +167,7 @@ class Adapter:
         )
 
     def restore(self, state: bytes) -> None:
-        """Replace the state by one that `snapshot` gave under the same baseline; raises `ValueError` if not."""
+        """Replace the state by one that `snapshot` gave for this baseline; raises `ValueError` if not."""
         fields = unpack(state)
         detector, stability = self._detector, self._stability
         log_s = fields.array("log_s", np.float64, *detector.log_s.shape)

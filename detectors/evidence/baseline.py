@@ -1,7 +1,7 @@
 """What a stream of windows looks like while nothing changes, estimated from reference windows.
 
-Steps 1-4 of the false-alarm adapter (docs/false-alarms.md): season, autoregression, long-run variance, and the
-charge for having estimated them.
+Steps 1-4 of the false-alarm adapter (docs/false-alarms.md): season, autoregression, long-run variance,
+and the charge for having estimated them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ CLIP = 12.0
 """Largest |z| of one window."""
 LEAST_WINDOWS = 24
 """Reference windows below which a stream has no baseline at all."""
+_INFINITE = 50.0  # logarithm of a distance over its median that is as good as infinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Streams:
     minimum : float64[K]
         Smallest effect that matters, in the statistic's own unit; 0: any effect does.
     distance : bool[K]
-        Whether the statistic is a distance: never negative, right-skewed, and only an increase is drift. It is
-        watched as log(1 + T / median).
+        Whether the statistic is a distance: never negative, right-skewed, and only an increase is drift.
+        It is watched as log(1 + T / median).
     """
 
     names: tuple[str, ...]
@@ -118,7 +119,7 @@ class Baseline:
     def minimum(self) -> Floats:
         """float64[K]: the smallest effect that matters, in transformed units."""
         distance = np.log1p(self.streams.minimum / (2 * self.scale))
-        return np.where(self.streams.distance, distance, self.streams.minimum)
+        return np.asarray(np.where(self.streams.distance, distance, self.streams.minimum))
 
     def transform(self, values: Floats) -> Floats:
         """Distances become log(1 + T / scale); what is not finite becomes NaN. Any shape [..., K]."""
@@ -129,14 +130,15 @@ class Baseline:
 
         A distance is taken to have started from its reference median.
         """
-        # (Beyond e^50 times the median a distance is as good as infinite.)
-        grown = 2 * self.scale * np.expm1(np.minimum(effect, 50.0))
-        return np.where(self.streams.distance, grown, effect)
+        grown = 2 * self.scale * np.expm1(np.minimum(effect, _INFINITE))
+        return np.asarray(np.where(self.streams.distance, grown, effect))
 
     def expected(self, stratum: int) -> Floats:
         """Mean of the statistic itself in a stratum, float64[K]; of a distance, the log-mean."""
         mean = self.mean[stratum]
-        return np.where(self.streams.distance, self.scale * np.expm1(mean), mean)
+        return np.asarray(
+            np.where(self.streams.distance, self.scale * np.expm1(np.minimum(mean, _INFINITE)), mean)
+        )
 
     def to_bytes(self) -> bytes:
         """Compact bytes."""
@@ -191,15 +193,17 @@ def fit(streams: Streams, values: Floats, strata: Ints, total: int) -> Baseline:
 
     Notes
     -----
-    A stratum needs two windows: the residual of a single one is 0 and says nothing. A window that misses counts
-    as unremarkable (residual 0) in the autocovariances, which keeps them positive semi-definite. `σ` is at
-    least a twelfth of the minimum effect, so that a window of a (nearly) constant stream that moves by
-    as much as matters, and no less, reaches the largest z.
+    A stratum needs two windows: the residual of a single one is 0 and says nothing. A window that misses
+    counts as unremarkable (residual 0) in the autocovariances, which keeps them positive semi-definite.
+    `σ` is at least a twelfth of the minimum effect, so that a nearly constant stream has to move by about
+    as much as matters before a window counts for the most it can.
     """
     values = np.asarray(values, np.float64)
     strata = np.asarray(strata, np.int64)
     if values.ndim != 2 or values.shape[1] != len(streams) or strata.shape != values.shape[:1]:
-        msg = f"reference windows of shape {values.shape} with {strata.shape} strata for {len(streams)} streams"
+        msg = (
+            f"reference windows of shape {values.shape} with {strata.shape} strata for {len(streams)} streams"
+        )
         raise DetectorError(msg)
     scale = _scale(streams, values)
     x = _transform(values, scale, streams.distance)

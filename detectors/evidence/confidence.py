@@ -22,4 +22,4 @@ def half_width(n: Ints | Floats, alpha: float, best: float = 24.0) -> Floats:
     rho = best / (surprise + np.log(surprise) + 1)
     n = np.asarray(n, np.float64)
     wide = np.sqrt((n + rho) * np.log((n + rho) / (alpha**2 * rho)))
-    return np.divide(wide, n, out=np.full(n.shape, np.inf), where=n > 0)
+    return np.asarray(np.divide(wide, n, out=np.full(n.shape, np.inf), where=n > 0))

@@ -8,11 +8,11 @@ from detectors.base import Bools, Floats
 
 
 def e_bh(log_e: Floats, alpha: float) -> Bools:
-    """Which of K hypotheses are rejected: those of the k largest e-values, k the largest with e_(k) >= K/(kα).
+    """Which of K hypotheses are rejected: the k largest e-values, k the largest with e_(k) >= K / (k α).
 
     Of e-values, at most a share `alpha` of the rejected are true on average, under any dependence. Of
-    e-detectors (e-d-BH), with `alpha` = 1/A, the false share over the windows waited for it is at most 1/A at any
-    time one may stop at. NaN counts as no evidence.
+    e-detectors (e-d-BH), with `alpha` = 1/A, the false share over the windows waited for it is at most 1/A
+    whenever one stops. NaN counts as no evidence.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def e_bh(log_e: Floats, alpha: float) -> Bools:
     log_e = np.nan_to_num(np.asarray(log_e, np.float64), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
     size = len(log_e)
     order = np.argsort(-log_e, kind="stable")
-    needed = np.log(size / alpha) - np.log(np.arange(1, size + 1))
+    needed = -np.log(alpha * np.arange(1, size + 1) / max(size, 1))
     passing = np.flatnonzero(log_e[order] >= needed - 1e-12)
     rejected = np.zeros(size, np.bool_)
     if len(passing):

@@ -21,8 +21,9 @@ _LARGEST = 3.0
 class Stability:
     """E-detectors against "the effect is at least the minimum", upwards and downwards.
 
-    A stream is verified stable once both have reached the patience, and until both their evidence is used up:
-    while an effect of the minimum or more lasts, that comes wrongly at most once in `patience` windows.
+    A stream is verified stable once both have reached the patience, and until one has lost half of that (as
+    a logarithm). While an effect of the minimum or more lasts, a stream is wrongly verified at most once in
+    `patience` windows on average.
 
     Attributes
     ----------
@@ -65,7 +66,7 @@ class Stability:
         self.log_s = np.where(seen, after, self.log_s)
         up, down = (log_mean_exp(side, float(len(BETS))) for side in self.log_s)
         least = np.where(self.rising, up, np.minimum(up, down))
-        self.verified = (least >= np.log(patience)) | (self.verified & (least > 0))
+        self.verified = least >= np.where(self.verified, 0.5, 1.0) * np.log(patience)
 
     def reset(self, which: Bools) -> None:
         """Forget the evidence of the streams bool[K]."""

@@ -106,7 +106,7 @@ def expected_square(d: int, n: int, m: int) -> float:
 
 def estimated_ranks(n: int) -> float:
     """How much that mean grows when scores are ranks among n reference rows; fitted."""
-    return 1.0 + min(0.042, 4.8 * math.pow(n, -0.75))
+    return 1.0 + min(0.042, 5.5 * math.pow(n, -0.75))
 
 
 def excess_variance(d: int, n: int, m: int) -> float:

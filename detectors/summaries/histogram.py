@@ -14,12 +14,13 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Floats, Ints
+from detectors.base import Bools, Floats, Ints
 from detectors.summaries.packing import pack, unpack
 
 BINS = 256
 _CELLS = 4096  # grid cells a column, and one more for what lies at infinity
-_BLOCK = 131_072  # values encoded at a time: the temporaries stay in cache
+_BLOCK = 65_536  # values worked on at a time: large temporaries cost more in page faults than in arithmetic
+_FEW = 2  # boundaries that may share a cell before another grid is tried: a maximum and the one just above it
 _SPECIAL = ("null", "nan", "minus_infinity", "plus_infinity", "invalid")
 
 
@@ -34,8 +35,8 @@ def quantile_boundaries(values: Floats, bins: int = BINS) -> Floats:
         return np.empty(0)
     ordered = np.sort(values + 0.0)  # no -0.0, whose place among zeros is chance
     distinct = ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))]
-    with np.errstate(over="ignore"):
-        top = np.nextafter(distinct[-1], np.inf)
+    with np.errstate(over="ignore"):  # no grid can part 0 from the denormal above it
+        top = max(np.nextafter(distinct[-1], np.inf), distinct[-1] + np.finfo(np.float64).tiny)
     if len(distinct) <= bins:
         return np.append(distinct, top)
     at = np.linspace(0, len(ordered), bins + 1)[:-1].astype(np.intp)
@@ -68,12 +69,14 @@ class _Grid(NamedTuple):
                 scale = 1.0 / unit
                 grid = cls(scale, 1.0 - origin * scale, np.empty(0, np.intp))
                 if scale != 0.0 and np.isfinite(grid[:2]).all():
-                    cells = _cells(boundaries.copy(), scale, grid.shift, first) - int(first)
+                    cells = np.empty(len(boundaries), np.intp)
+                    _cells(boundaries, scale, grid.shift, first, np.empty(len(boundaries)), cells)
+                    cells -= int(first)
                     alone = np.diff(cells, prepend=-1, append=-1) != 0
                     sharing = len(boundaries) - int(np.count_nonzero(alone[1:] & alone[:-1]))
                     if sharing < fewest:
                         best, fewest = grid._replace(cells=cells), sharing
-                if fewest == 0:
+                if fewest <= _FEW:
                     break
         return best
 
@@ -98,15 +101,20 @@ def _choices(boundaries: Floats) -> Iterator[tuple[np.float64, np.float64]]:
 
 
 def _cells(
-    place: Floats, scale: Floats | float, shift: Floats | float, first: Floats | float
-) -> NDArray[np.intp]:
-    """Cell of each value, `first` for +inf and values too far away; overwrites `place`. Any for NaN."""
-    place *= scale
+    values: Floats,
+    scale: Floats | float,
+    shift: Floats | float,
+    first: Floats | float,
+    place: Floats,
+    out: NDArray[np.intp],
+) -> None:
+    """Cell of each value, `first` for +inf and values too far away, any for NaN; `place` is scratch."""
+    np.multiply(values, scale, out=place)
     place += shift
     np.maximum(place, 1.0, out=place)
     np.divide(_CELLS, place, out=place)
     place += first
-    return place.astype(np.intp)
+    np.copyto(out, place, casting="unsafe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,27 +203,35 @@ class Binning:
 
     def encode(self, values: Floats) -> Ints:
         """Codes of the columns' values: int64[F, n] of float64[F, n]; every NaN counts as NaN."""
+        size, n = values.shape
+        values = np.ascontiguousarray(values)
         codes = np.empty(values.shape, np.int64)
-        step = max(_BLOCK // max(values.shape[1], 1), 1)
-        for at in range(0, len(values), step):
-            block = slice(at, at + step)
-            self._encode(np.ascontiguousarray(values[block]), block, codes[block])
+        step = max(_BLOCK // max(n, 1), 1)
+        scratch = np.empty((step, n)), np.empty((step, n), np.intp), np.empty((step, n), np.bool_)
+        for at in range(0, size, step):
+            self._encode(values, slice(at, min(at + step, size)), codes, scratch)
         return codes
 
-    def _encode(self, values: Floats, block: slice, out: Ints) -> None:
-        grids = self._grids
+    def _encode(
+        self, all_values: Floats, block: slice, codes: Ints, scratch: tuple[Floats, NDArray[np.intp], Bools]
+    ) -> None:
+        grids, values, out = self._grids, all_values[block], codes[block]
+        size = len(values)
+        place, cells, flags = scratch[0][:size], scratch[1][:size], scratch[2][:size]
         with np.errstate(invalid="ignore", over="ignore"):
-            cells = _cells(values.copy(), grids.scale[block], grids.shift[block], grids.first[block])
-        code = grids.code.take(cells, mode="clip")  # a NaN has any cell
-        np.add(code, values >= grids.boundaries.take(code), out=out)
-        crowded = out == grids.crowded[block]
-        for i in np.flatnonzero(crowded.any(axis=1)):
-            rows = np.flatnonzero(crowded[i])
+            _cells(values, grids.scale[block], grids.shift[block], grids.first[block], place, cells)
+        grids.code.take(cells, out=out, mode="clip")  # a NaN has any cell
+        grids.boundaries.take(out, out=place, mode="clip")
+        out += np.greater_equal(values, place, out=flags)
+        np.equal(out, grids.crowded[block], out=flags)
+        for i in np.flatnonzero(flags.any(axis=1)):
+            rows = np.flatnonzero(flags[i])
             column = block.start + i
-            place = np.searchsorted(self.columns[column], values[i, rows], side="right")
-            out[i, rows] = place + column * self.width
-        odd = np.flatnonzero(~np.isfinite(values))
-        if len(odd):
+            found = np.searchsorted(self.columns[column], values[i, rows], side="right")
+            out[i, rows] = found + column * self.width
+        np.isfinite(values, out=flags)
+        if not flags.all():
+            odd = np.flatnonzero(np.logical_not(flags, out=flags))
             value = values.ravel()[odd]
             special = np.where(np.isnan(value), 3, np.where(value < 0, 4, 5)) + self.bins
             out.ravel()[odd] = special + (block.start + odd // values.shape[1]) * self.width
@@ -311,21 +327,26 @@ class Histogram:
         counts[short, bins + 1] += counts[short, above]
         counts[short, above] = 0
         self.counts += counts
-        center = self.center[:, None]
+        step = max(_BLOCK // n, 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            offset = values - center
-            low, high = values.min(axis=1), values.max(axis=1)
-            gaps = np.flatnonzero(counts[:, bins + 2 :].any(axis=1))
-            if len(gaps):
-                some = values[gaps]
-                held = np.isfinite(some)
-                offset[gaps] = np.where(held, some - center[gaps], 0.0)
-                low[gaps] = np.where(held, some, np.inf).min(axis=1)
-                high[gaps] = np.where(held, some, -np.inf).max(axis=1)
-            self.sums += offset.sum(axis=1) + self.center * counts[:, : bins + 2].sum(axis=1)
-            self.squares += np.einsum("ij,ij->i", offset, offset)
-        np.minimum(self.minimum, low, out=self.minimum)
-        np.maximum(self.maximum, high, out=self.maximum)
+            for at in range(0, size, step):
+                self._moments(slice(at, at + step), counts[at : at + step], values[at : at + step])
+
+    def _moments(self, block: slice, counts: Ints, values: Floats) -> None:
+        center = self.center[block, None]
+        offset = values - center
+        low, high = values.min(axis=1), values.max(axis=1)
+        gaps = np.flatnonzero(counts[:, self.bins + 2 :].any(axis=1))
+        if len(gaps):
+            some = values[gaps]
+            held = np.isfinite(some)
+            offset[gaps] = np.where(held, some - center[gaps], 0.0)
+            low[gaps] = np.where(held, some, np.inf).min(axis=1)
+            high[gaps] = np.where(held, some, -np.inf).max(axis=1)
+        self.sums[block] += offset.sum(axis=1) + self.center[block] * counts[:, : self.bins + 2].sum(axis=1)
+        self.squares[block] += np.einsum("ij,ij->i", offset, offset)
+        np.minimum(self.minimum[block], low, out=self.minimum[block])
+        np.maximum(self.maximum[block], high, out=self.maximum[block])
 
     def merge(self, other: Self) -> None:
         """Add `other`; raises `ValueError` when it has other columns or bins."""

@@ -60,7 +60,8 @@ class Cells(NamedTuple):
     def column(self) -> Column:
         """Numbers if no cell is text, else categories, numbers among them by their text."""
         if self.texts is None:
-            return Numbers(self.values)
+            nulls = np.isnan(self.values)
+            return Numbers(self.values, nulls if nulls.any() else None)
         texts = self.texts.copy()
         for i in np.flatnonzero(~np.isnan(self.values)):
             texts[i] = number_text(float(self.values[i]))

@@ -9,13 +9,15 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import click
 import numpy as np
 
-from observer.cli.main import config_option
+from detectors.base import Numbers
+from observer.cli.main import config_option, log_to_stderr
 from observer.clock import SystemClock
 from observer.codecs import codec
 from observer.config import Config, StreamConfig, load
@@ -66,6 +68,7 @@ def command(path: Path, as_json: bool) -> None:
     exit code 1 if anything failed. Brokers that do not answer are given up after about 40 seconds.
     """
     config = load(path)
+    log_to_stderr("error")
     found: Counter[str] = Counter()
     for line in checks(config, path):
         found[line.status] += 1
@@ -103,8 +106,8 @@ def _references(config: Config, references: dict[str, Reference]) -> Iterator[Li
         files = {f"{key}.versions.{version}": path for version, path in spec.versions.items()}
         if isinstance(spec.reference, LearnSpec):
             wanted = f"{spec.reference.windows} windows and {spec.reference.rows:,} rows"
-            who = model or "models that are not configured"
-            yield Line("ok", f"{key}.reference", f"of {who} is learnt from the first {wanted}")
+            who = "" if model else "; of models that are not configured"
+            yield Line("ok", f"{key}.reference", f"learnt from the first {wanted}{who}")
         else:
             files = {f"{key}.reference": spec.reference, **files}
         for subject, path in files.items():
@@ -136,7 +139,9 @@ def _topic(
     ranges = [f"{p.number}: {first:,} to {end:,}" for p, (first, end) in sorted(report.offsets.items())]
     more = f", {len(ranges) - _SHOWN} more" if len(ranges) > _SHOWN else ""
     listed = ", ".join(ranges[:_SHOWN]) + more
-    yield Line("ok", stream, f"{where}: {len(ranges)} partitions, {held:,} messages (offsets {listed})")
+    several = "s" if len(ranges) > 1 else ""
+    told = f"{len(ranges)} partition{several}, {held:,} messages (offsets {listed})"
+    yield Line("ok", stream, f"{where}: {told}")
     if report.readable:
         yield Line("ok", stream, "messages can be read")
     else:
@@ -168,12 +173,12 @@ def _files(
     size = f"{len(names)} file{'s' if len(names) > 1 else ''}, {files.total_bytes:,} bytes"
     yield Line("ok", stream, f"{size}: {', '.join(names[:_SHOWN])}{more}")
     samples = tuple((messages.origin(i), value) for i, value in enumerate(messages.values[:_SAMPLES]))
-    letters = config.dead_letters_file
+    letters = config.dead_letters_path(stream)
     writable = _can_write(letters.parent)
     yield Line(
         "ok" if writable else "failed",
         f"{stream}.dead_letters",
-        f"file {letters.with_name(f'{stream}-{letters.name}')}"
+        f"file {letters}"
         + ("" if writable else f": {letters.parent} may not be written to; set dead_letters_file"),
     )
     yield from _events(config, stream, spec, samples, references)
@@ -196,7 +201,10 @@ def _events(
     try:
         # Without schemas every feature is looked at, those too that the reference does not have.
         decoder = codec(spec.encoding, {}, config.limits, learn_unknown=True)
-    except (OSError, ObserverError) as error:
+    except OSError as error:
+        yield Line("failed", f"{stream}.encoding", f"{error.filename}: {error.strerror}")
+        return
+    except ObserverError as error:
         yield Line("failed", f"{stream}.encoding", str(error))
         return
     messages = Messages(
@@ -227,13 +235,13 @@ def _accepted(
 ) -> Iterator[Line]:
     batches: list[Predictions | Labels] = [*decoded.predictions, *decoded.labels]
     for batch in batches:
-        said = f"{len(batch)} of model {batch.model} decoded"
+        said = f"{len(batch)} decoded of model {batch.model}, the last {_told(batch)}"
         if batch.model not in config.models and not config.learn_unknown:
             known = ", ".join(config.models) or "none"
-            yield Line("failed", subject, f"{said}, which models does not name; named: {known}")
+            yield Line("failed", subject, f"{said}; the configuration does not name the model, only: {known}")
             continue
         if batch.model not in config.models:
-            said += ", which is not configured and will be watched by the defaults"
+            said += "; the model is not configured, so the defaults hold"
         reference = references.get(batch.model if batch.model in config.models else "")
         if isinstance(batch, Labels) or reference is None:
             yield Line("ok", subject, said)
@@ -248,6 +256,18 @@ def _accepted(
         advice = "; build the reference anew, or correct the events" if missing or unknown else ""
         status: Status = "failed" if wanted and missing == wanted else "warning" if missing else "ok"
         yield Line(status, subject, f"{said}; {'; '.join(parts)}{advice}")
+
+
+def _told(batch: Predictions | Labels) -> str:
+    """The last event of a batch, in short."""
+    column, what = (batch.label, "label") if isinstance(batch, Labels) else (batch.prediction, "prediction")
+    if isinstance(column, Numbers):
+        value = f"{column.values[-1]:g}"
+    else:
+        code = column.codes[-1]
+        value = column.names[code] if code >= 0 else "none"
+    time = datetime.fromtimestamp(int(batch.time[-1]) / 1000, UTC)
+    return f"of {time.isoformat(timespec='seconds').replace('+00:00', 'Z')}: {what} {value}"
 
 
 def _some(names: set[str]) -> str:

@@ -7,8 +7,20 @@ from pathlib import Path
 import click
 
 from observer.config import load as load_config
+from observer.errors import Permanent
 from observer.references import Overrides, build, load
 from observer.training import Roles, read
+
+_BUILD = """\b
+Examples:
+  observer reference build march.parquet --model churn -o churn.reference
+  observer reference build training.csv --model churn -o churn.reference \\
+      --prediction predicted --score probability --id customer --drop split
+"""
+_SHOW = """\b
+Example:
+  observer reference show churn.reference --plot churn.png
+"""
 
 
 @click.group()
@@ -16,7 +28,7 @@ def command() -> None:
     """Build and look at reference profiles: what a model's events look like when all is well."""
 
 
-@command.command(name="build")
+@command.command(name="build", epilog=_BUILD)
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
 @click.option("--model", required=True, help="Name of the model.")
@@ -25,6 +37,7 @@ def command() -> None:
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Take task, types and privacy of the model from this configuration.",
 )
 @click.option("--prediction", help="Plain table: the column with predictions.")
@@ -44,7 +57,8 @@ def build_command(
     """Build a profile from SOURCE: Parquet, CSV, NDJSON or Arrow.
 
     SOURCE holds prediction events (columns id, model, time, prediction, ...) or is a plain table such as
-    a training set, whose columns are features.
+    a training set, whose columns are features. Types and the task are inferred; what is left out, such as
+    a constant or an identifier, is named. Of more than a million rows a uniform sample is taken.
     """
     overrides = Overrides()
     if config_path is not None:
@@ -52,21 +66,31 @@ def build_command(
         overrides = config.model(model).overrides(config.hash_key.get_secret_value().encode())
     rows = read(source, model, Roles(prediction, score, id_column, drop))
     reference = build(rows.keys, rows.columns, overrides, source.name, rows.tags)
-    reference.save(output)
-    click.echo(f"{output}: reference {reference.version} of {reference.summary.n} rows from {source}")
-    for name, note in sorted(reference.notes.items()):
+    try:
+        reference.save(output)
+    except OSError as error:
+        raise Permanent(f"{output} cannot be written: {error.strerror}") from error
+    schema = reference.schema
+    used = f"{reference.summary.n:,} rows"
+    if reference.summary.n < rows.total:
+        used = f"a sample of {used} of {rows.total:,}"
+    click.echo(f"{output}: reference {reference.version} from {used} of {source}")
+    click.echo(f"  {len(schema.features)} features, task {schema.task or 'unknown'}")
+    for name, note in sorted({**reference.notes, **rows.notes}.items()):
         click.echo(f"  {name}: {note}")
+    if schema.task is None:
+        click.echo("  it has no predictions, so their drift is not watched; --prediction names their column")
     if rows.rejected:
-        click.echo(f"  {rows.rejected} rows were left out; the first: {rows.first_problem}", err=True)
+        click.echo(f"  {rows.rejected:,} events were left out; the first: {rows.first_problem}", err=True)
 
 
-@command.command(name="show")
-@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@command.command(name="show", epilog=_SHOW)
+@click.argument("path", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--plot", type=click.Path(path_type=Path), help="Also draw every column into this SVG or PNG file."
+    "--plot", metavar="FILE", type=click.Path(path_type=Path), help="Draw every column: PNG, SVG or PDF."
 )
 def show_command(path: Path, plot: Path | None) -> None:
-    """Print and plot a profile."""
+    """Print a profile, and draw it."""
     from rich.console import Console  # noqa: PLC0415 - only where it prints
 
     from observer.terminal import print_reference  # noqa: PLC0415

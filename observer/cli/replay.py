@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +25,11 @@ from observer.engines.local import Pace
 from observer.metrics import catalog
 from observer.metrics.base import Metric
 from observer.metrics.values import Snapshot
-from observer.model import QualityReport, WindowReport
+from observer.model import QualityReport, Stream, WindowReport
 from observer.sources.files import FileSource, FilesSpec
 from observer.stores.lmdb import StateSpec
 
-_STREAMS = ("predictions", "labels")
+_STREAMS: tuple[Stream, ...] = ("predictions", "labels")
 _EPILOG = """\b
 Examples:
   observer replay -c observer.yaml --predictions 'march/*.parquet' --labels labels.ndjson.gz
@@ -70,10 +71,10 @@ class Lines:
                 "end": timestamp(report.end),
                 "subject": finding.subject,
                 "detector": finding.detector,
-                "statistic": verdict.statistic,
-                "effect": verdict.effect,
-                "p_value": verdict.p_value,
-                "threshold": verdict.threshold,
+                "statistic": _rounded(verdict.statistic),
+                "effect": _rounded(verdict.effect),
+                "p_value": _rounded(verdict.p_value),
+                "threshold": _rounded(verdict.threshold),
                 "n_reference": verdict.n_reference,
                 "n_window": verdict.n_window,
                 "reason": verdict.reason,
@@ -96,10 +97,10 @@ class Lines:
                 "maturity": report.maturity,
                 "predictions": report.predictions,
                 "labelled": report.labelled,
-                "coverage": report.coverage,
+                "coverage": _rounded(report.coverage),
                 "metric": value.metric,
-                "value": value.value,
-                "error": value.error,
+                "value": _rounded(value.value),
+                "error": _rounded(value.error),
                 "rows": value.rows,
             }
             text = f"{value.metric} {value.value:.4g} from {value.rows} labels ({report.maturity})"
@@ -116,6 +117,11 @@ class Lines:
                     part for part in (line["model"], line["version"], arm, line["segment"]) if part
                 )
                 click.echo(f"{line['start']}  {line['kind']:<8} {where:<24} {text}")
+
+
+def _rounded(value: float | None) -> float | None:
+    """Nine digits: how sums were split over files shows only in the last of sixteen."""
+    return None if value is None else float(f"{value:.9g}")
 
 
 def _order(entry: tuple[dict[str, Any], str]) -> tuple[str, ...]:
@@ -141,11 +147,8 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
     lines = Lines()
     with tempfile.TemporaryDirectory(prefix="observer-replay-") as scratch:
         replayed = _replayed(config, predictions, labels, Path(scratch))
-        letters = [
-            config.dead_letters_file.with_name(f"{stream}-{config.dead_letters_file.name}")
-            for stream in _STREAMS
-        ]
-        before = {letter: letter.stat().st_size for letter in letters if letter.exists()}
+        letters = {stream: config.dead_letters_path(stream) for stream in _STREAMS}
+        before = {letter: letter.stat().st_size for letter in letters.values() if letter.exists()}
         pace = Pace(checkpoint_every=60.0)
         try:
             with (
@@ -155,16 +158,16 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
                 service.run(lambda: step() or stopping())
             told = service.counters.read()
         finally:
-            for letter in letters:
+            for letter in letters.values():
                 if letter not in before and letter.exists() and not letter.stat().st_size:
                     letter.unlink()  # it was opened for nothing
     lines.print(as_json=as_json)
-    _summarise(lines, told, dict(zip(_STREAMS, letters, strict=True)))
+    _summarise(lines, told, letters)
     if stopping():
         click.echo("stopped before the end of the files", err=True)
 
 
-def _summarise(lines: Lines, told: Snapshot, letters: dict[str, Path]) -> None:
+def _summarise(lines: Lines, told: Snapshot, letters: Mapping[Stream, Path]) -> None:
     """Say on standard error what was read, what came of it, and what was not used."""
     events = _counts(told, catalog.EVENTS)
     rejected = _counts(told, catalog.EVENTS_REJECTED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from observer.config.document import Document, Place, read, syntax
 from observer.config.problems import explain
-from observer.config.schema import Config, settled
+from observer.config.schema import Config, StreamConfig, settled
 from observer.errors import ConfigError
+from observer.model import Stream
 from observer.sources.files import FilesSpec
 from observer.sources.kafka.spec import KafkaSecurity, KafkaSpec
 
@@ -66,18 +68,35 @@ def _validate(document: Document) -> tuple[Config | None, list[tuple[Place, str]
 
 
 def _feedback(config: Config) -> Iterator[tuple[Place, str]]:
-    """Streams must not feed each other."""
-    if config.labels is None:
-        return
-    one, other = config.predictions.source, config.labels.source
-    if isinstance(one, FilesSpec) and isinstance(other, FilesSpec) and one.path == other.path:
-        yield ("labels", "path"), f"{one.path!r} is the path of predictions too; accepted: files of labels"
-    if isinstance(one, KafkaSpec) and isinstance(other, KafkaSpec) and one.brokers == other.brokers:
-        if one.topic == other.topic:
-            yield ("labels", "topic"), f"{one.topic!r} is the topic of predictions too; accepted: another one"
-        for name, writing, reading in (("predictions", one, other), ("labels", other, one)):
-            if writing.dead_letters == reading.topic != writing.topic:
-                yield (name, "dead_letters"), f"{reading.topic!r} is read as events; accepted: another one"
+    """Streams must feed neither each other nor, by what they reject, themselves."""
+    streams: dict[Stream, StreamConfig | None] = {"predictions": config.predictions, "labels": config.labels}
+    sources = {stream: spec.source for stream, spec in streams.items() if spec is not None}
+    for stream, source in sources.items():
+        letters = config.dead_letters_path(stream)
+        if isinstance(source, FilesSpec) and _matches(letters.parts, Path(source.path).parts):
+            told = f"{source.path!r} finds {letters} too, where rejected events go"
+            yield (stream, "path"), f"{told}; accepted: files apart from it"
+    another = "is read as predictions too; accepted: another"
+    match sources.get("predictions"), sources.get("labels"):
+        case FilesSpec() as one, FilesSpec() as other if one.path == other.path:
+            yield ("labels", "path"), f"{one.path!r} {another} path"
+        case KafkaSpec() as one, KafkaSpec() as other if one.brokers == other.brokers:
+            if one.topic == other.topic:
+                yield ("labels", "topic"), f"{one.topic!r} {another} topic"
+            elif one.dead_letters == other.topic:
+                told = f"{other.topic!r} is read as labels; accepted: another topic"
+                yield ("predictions", "dead_letters"), told
+            elif other.dead_letters == one.topic:
+                yield ("labels", "dead_letters"), f"{one.topic!r} {another} topic"
+
+
+def _matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a glob finds a path."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_matches(path[start:], pattern[1:]) for start in range(len(path)))
+    return bool(path) and fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:])
 
 
 def _line(name: str, document: Document, place: Place, message: str) -> str:

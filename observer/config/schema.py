@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema
 
 from observer.codecs import AutoSpec, CodecSpec, Limits
 from observer.judge import JudgeSpec
+from observer.model import Stream
 from observer.pipeline.spec import LearnSpec, ModelSpec
 from observer.sources.files import FilesSpec
 from observer.sources.kafka import KafkaSpec
@@ -157,9 +158,9 @@ class Config(_Section):
     """A partition that was read to its end and is silent for so long holds no window open."""
     hash_key: SecretStr = SecretStr("")
     """Secret with which category names of features under `privacy: hash` are hashed."""
-    dead_letters_file: Path = Path("observer.dead.ndjson")
-    """Where rejected events of file sources go, with the stream's name before the file's; those of Kafka go
-    to `dead_letters` of their stream."""
+    dead_letters_file: Path = Path("observer-dead/rejected.ndjson")
+    """Where rejected events of file sources go, the name with `predictions-` or `labels-` before it; those of
+    Kafka go to `dead_letters` of their stream."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged, to standard error."""
 
@@ -179,6 +180,10 @@ class Config(_Section):
         listed = {"type": "array", "items": {"type": "string"}}
         schema["properties"]["models"] = {"anyOf": [models, listed]}
         return schema
+
+    def dead_letters_path(self, stream: Stream) -> Path:
+        """The file for rejected events of a file source."""
+        return self.dead_letters_file.with_name(f"{stream}-{self.dead_letters_file.name}")
 
     def model(self, name: str) -> ModelConfig:
         """What holds for a model, named or not."""

@@ -7,12 +7,13 @@ goes on from the last. Nothing is told to the outside that a restart would have 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from observer.errors import Retryable
 from observer.metrics import Counters, catalog
-from observer.model import Stream
+from observer.model import Decoded, Messages, Stream
 from observer.pipeline.pipeline import Pipeline
 from observer.ports import Clock, Source
 
@@ -29,6 +30,8 @@ class Pace:
     """How long a poll gathers."""
     checkpoint_every: float = 10.0
     publish_every: float = 2.0
+    retry_after: float = 1.0
+    """Before decoding is tried again when a schema registry is away."""
 
 
 class LocalEngine:
@@ -69,7 +72,7 @@ class LocalEngine:
         self.last_checkpoint = None
         checkpointed = started
         while not stopping():
-            self._poll()
+            self._poll(stopping)
             now = self._clock.now()
             closed = self._pipeline.advance(now)
             if closed or now - published >= self._pace.publish_every:
@@ -89,7 +92,7 @@ class LocalEngine:
         self._publish()
         self.checkpoint()
 
-    def _poll(self) -> None:
+    def _poll(self, stopping: Callable[[], bool]) -> None:
         """One poll of every stream; only an idle turn waits for the second stream."""
         busy = False
         for stream, source in self._sources.items():
@@ -97,7 +100,24 @@ class LocalEngine:
                 continue
             messages = source.poll(self._pace.batch, 0.0 if busy else self._pace.wait)
             busy = busy or len(messages) > 0
-            self._pipeline.take(stream, messages, self._clock.now())
+            decoded = self._decode(stream, messages, stopping)
+            if decoded is not None:
+                self._pipeline.take(stream, messages, decoded, self._clock.now())
+
+    def _decode(self, stream: Stream, messages: Messages, stopping: Callable[[], bool]) -> Decoded | None:
+        """Decode, for as long as that needs something that is away; None when told to stop meanwhile."""
+        told = False
+        while True:
+            try:
+                return self._pipeline.decode(stream, messages, self._clock.now())
+            except Retryable as error:
+                if not told:
+                    log.warning("%s cannot be decoded yet: %s", stream, error)
+                    told = True
+            self._turned()
+            if stopping():
+                return None
+            time.sleep(self._pace.retry_after)
 
     def checkpoint(self) -> bool:
         """Save everything; False when it has to be tried again later."""

@@ -69,8 +69,8 @@ class LabelJoin:
     """
 
     def __init__(self, pending: PendingJoins, horizon_ms: int, buckets: int = 8) -> None:
+        self.horizon = horizon_ms
         self._pending = pending
-        self._horizon = horizon_ms
         self._span = -(-horizon_ms // buckets)
         self._reach = self._span * buckets
         names = pending.spaces().keys()
@@ -126,7 +126,7 @@ class LabelJoin:
         batch["flags"], batch["label"], batch["weight"], batch["label_time"] = HELD, label, weight, time
         held, home, spaces = self._find(dtype, keys, time)
         met = home >= 0
-        joining = np.flatnonzero(met & (np.abs(time - held["time"]) <= self._horizon))
+        joining = np.flatnonzero(met & (np.abs(time - held["time"]) <= self.horizon))
         joined = self._replace(keys, batch, held, home, spaces, joining, outcome)
         for space, rows in self._by_space("label", "", time, ~met & (self._end(time) > self._floor)):
             outcome[rows] = self._wait(space, keys[rows], batch.take(rows))
@@ -141,13 +141,13 @@ class LabelJoin:
 
         Later events that belong into a dropped bucket are `late` or EXPIRED.
         """
-        gone = {space for space in self._spaces if space.end + self._horizon <= watermark}
+        gone = {space for space in self._spaces if space.end + self.horizon <= watermark}
         unmatched = self._unmatched(gone)
         for space in gone:
             self._pending.drop(space.name)
             self._filters.pop(space, None)
         self._spaces -= gone
-        floor = (watermark - self._horizon) // self._span * self._span
+        floor = (watermark - self.horizon) // self._span * self._span
         if floor > self._floor:
             self._floor = floor
             self._pending.store("floor", _TALLY, np.array([[floor]], "<i8").view(np.uint8))
@@ -170,7 +170,7 @@ class LabelJoin:
                 labels = self._fetch(space, probe, LABEL_DTYPE)
                 there = np.flatnonzero(labels["flags"])
                 rows, probe, labels = rows[there], probe[there], labels.take(there)
-                in_time = np.abs(labels["label_time"] - records["time"][rows]) <= self._horizon
+                in_time = np.abs(labels["label_time"] - records["time"][rows]) <= self.horizon
                 newest = records["flags"][rows] & LABELLED == 0
                 newest |= labels["label_time"] > records["label_time"][rows]
                 better = np.flatnonzero(newest & in_time & (labels["flags"] == HELD))

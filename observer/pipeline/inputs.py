@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
@@ -114,11 +114,12 @@ class Window:
             self.late.sample.size = self.summary.sample.size
         return self.late
 
-    def shorten(self, rows: int) -> None:
-        """Keep samples of at most `rows` rows."""
+    def shorten(self, rows: int, hidden: Iterable[str] = ()) -> None:
+        """Keep samples of at most `rows` rows, and without the columns `hidden`."""
         for summary in (self.summary, self.late):
-            if summary is not None and summary.sample.size > rows:
-                summary.sample.shorten(rows)
+            if summary is not None:
+                summary.sample.drop(hidden)
+                summary.sample.shorten(min(summary.sample.size, rows))
 
     def to_bytes(self) -> bytes:
         """Everything but the reference's own table."""
@@ -144,12 +145,17 @@ class Inputs:
         Version of a model -> its reference; versions that lack one are being learnt.
     tables : mapping
         Version of a reference -> its table, old ones included: stored windows need them.
+    sample_rows, hidden : int, frozenset of str
+        Rows that a closed window keeps, and columns that it does not. While a version is being learnt its
+        open windows keep more of both.
     """
 
     model: str
     state: Checkpoints
     references: Mapping[str, Reference]
     tables: Mapping[str, Table]
+    sample_rows: int
+    hidden: frozenset[str]
     open: dict[WindowKey, Window] = field(default_factory=dict)
 
     def restore(self) -> None:
@@ -216,7 +222,7 @@ class Inputs:
         if not window.reference and summary.sample.columns:
             window.shorten(LEARNING_CELLS // len(summary.sample.columns))
         if closed:
-            self.state.put(CLOSED, self._key(key), window.to_bytes())
+            self._store(window)
 
     def duplicates(self, version: str, starts: Ints, late: Bools, closed: Bools) -> None:
         """Note events that repeated one already counted; arguments as in `add`."""
@@ -225,7 +231,7 @@ class Inputs:
             window = self._window(WindowKey(self.model, version, "", start), closed=is_closed)
             window.part(late=is_late).counts.duplicates += len(starts) if rows is None else len(rows)
             if is_closed:
-                self.state.put(CLOSED, self._key(window.key), window.to_bytes())
+                self._store(window)
 
     def _window(self, key: WindowKey, *, closed: bool) -> Window:
         """The window, open or stored; a new one if there is none."""
@@ -253,8 +259,13 @@ class Inputs:
     def close(self, window: Window) -> None:
         """Move a window to the closed ones."""
         del self.open[window.key]
-        self.state.put(CLOSED, self._key(window.key), window.to_bytes())
+        self._store(window)
         self.state.delete(OPEN, self._key(window.key))
+
+    def _store(self, window: Window) -> None:
+        if not window.reference:
+            window.shorten(self.sample_rows, self.hidden)
+        self.state.put(CLOSED, self._key(window.key), window.to_bytes())
 
     def save(self) -> None:
         """Write what changed since the last call."""

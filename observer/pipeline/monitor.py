@@ -58,6 +58,8 @@ class Monitor:
         None where neither labels are joined nor duplicates looked for.
     has_labels : bool
         Whether labels come for this service at all; without them no cohorts are kept.
+    slack : int
+        How much longer than its horizon the join keeps predictions, milliseconds.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Monitor:
         join: LabelJoin | None,
         *,
         has_labels: bool,
+        slack: int,
         hash_key: bytes = b"",
     ) -> None:
         self.name = name
         self.spec = spec
         self._state = state
         self._join = join
+        self._held_for = slack + join.horizon if join is not None else 0
         self._has_labels = has_labels and join is not None
         self._deduplicate = join is not None and (
             has_labels if spec.deduplicate is None else spec.deduplicate
@@ -99,7 +103,8 @@ class Monitor:
             None if isinstance(spec.reference, LearnSpec) else load(spec.reference)
         )
         self._own = {version: load(path) for version, path in spec.versions.items()}
-        self.inputs = Inputs(name, state, self.references, self._tables)
+        hidden = frozenset(name for name, wish in self._overrides.privacy.items() if wish != "keep")
+        self.inputs = Inputs(name, state, self.references, self._tables, spec.sample_rows, hidden)
         self._restore()
         self._settle()
         self.cohorts: Cohorts | None = None
@@ -248,6 +253,11 @@ class Monitor:
         `before` int64[n] is how far each one's partition had come before it.
         """
         tally = Tally()
+        if self._deduplicate or self.cohorts is not None:
+            held = np.flatnonzero(batch.time > before - self._held_for)
+            if len(held) < len(batch):  # whether one of the others is a duplicate, nobody can know any more
+                tally.outcomes["late_counted"] += len(batch) - len(held)
+                batch, before = batch.take(held), before[held]
         window = self.spec.window
         starts = window.start(batch.time)
         ends = starts + (window.size + window.lateness)
@@ -368,9 +378,6 @@ class Monitor:
             if window.summary.n >= self.spec.window.min_events:
                 learner.add(window)
                 self._finish_learning(window.key.version, learner)
-            hidden = [name for name, wish in self._overrides.privacy.items() if wish != "keep"]
-            window.summary.sample.drop(hidden)
-            window.shorten(self.spec.sample_rows)
         self.inputs.close(window)
 
     def _finish_learning(self, version: str, learner: Learner) -> None:

@@ -39,6 +39,8 @@ class Pipeline:
         Shared by all monitors.
     horizon : int
         Milliseconds within which labels join; 0 without labels.
+    slack : int
+        Milliseconds that events and labels may be out of order without any harm to the join.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Pipeline:
         state: Checkpoints,
         join: LabelJoin | None,
         horizon: int,
+        slack: int,
         has_labels: bool,
         dead_letters: Mapping[Stream, DeadLetters],
         reports: Reports,
@@ -64,6 +67,7 @@ class Pipeline:
         self._state = state
         self._join = join
         self._horizon = horizon
+        self._slack = slack
         self._dead_letters = dead_letters
         self._reports = reports
         self._counters = counters
@@ -112,16 +116,22 @@ class Pipeline:
 
     # Events
 
-    def take(self, stream: Stream, messages: Messages, now: float) -> None:
-        """Process one poll of a stream to the end."""
+    def decode(self, stream: Stream, messages: Messages, now: float) -> Decoded:
+        """Decode one poll; raises `Retryable`, having changed nothing, when a schema registry is away."""
+        if not len(messages):
+            return Decoded()
+        if stream == "labels":
+            return self._codecs[stream].labels(messages, now)
+        return self._decode(messages, now)
+
+    def take(self, stream: Stream, messages: Messages, decoded: Decoded, now: float) -> None:
+        """Process one decoded poll of a stream to the end."""
         watermarks = self.watermarks[stream]
         watermarks.open(messages.partitions, now)
         if len(messages):
             if stream == "predictions":
-                decoded = self._decode(messages, now)
                 self._predictions(decoded.predictions, messages, now)
             else:
-                decoded = self._codecs[stream].labels(messages, now)
                 self._labels(decoded.labels, messages, now)
             if decoded.spoiled_cells:
                 self._counters.add(catalog.SPOILED_VALUES, (), decoded.spoiled_cells)
@@ -259,18 +269,13 @@ class Pipeline:
             if not self._ended:  # else more may come after all
                 monitor.final_until = max(monitor.final_until, complete)
         if not self._ended:
-            slack = max((monitor.spec.window.lateness for monitor in self.monitors.values()), default=0)
-            unmatched = self._join.expire(complete - slack)
+            unmatched = self._join.expire(complete - self._slack)
             self._counters.add(catalog.JOINS_EXPIRED, ("prediction",), unmatched.predictions)
             self._counters.add(catalog.JOINS_EXPIRED, ("label",), unmatched.labels)
 
     def _reach(self, monitor: Monitor) -> int:
-        """From the start of a window until the last label of its predictions can come, milliseconds.
-
-        Labels may be out of order by as much as predictions may, so that which of them join depends on
-        how the two streams interleave only when one comes later than that.
-        """
-        return self._horizon + monitor.spec.window.size + monitor.spec.window.lateness
+        """From the start of a window until the last label of its predictions can come, milliseconds."""
+        return self._horizon + self._slack + monitor.spec.window.size
 
     def _reached(self, complete: int) -> int:
         """`complete`, or how far event time really came when the streams have ended."""
@@ -281,7 +286,7 @@ class Pipeline:
     def report_quality(self, now: float) -> None:
         """Report cohorts that changed or matured since the last call and are not final; for live views."""
         watermark = self.watermarks["predictions"].current(now)
-        if watermark is None:
+        if watermark is None or self._ended:
             return
         for monitor in self.monitors.values():
             if monitor.cohorts is None:

@@ -56,6 +56,11 @@ class Process:
     def pid(self) -> int:
         return self._popen.pid
 
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._popen.poll()
+
     def kill(self) -> None:
         """End it as `kill -9` does."""
         self._popen.kill()

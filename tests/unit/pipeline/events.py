@@ -84,10 +84,16 @@ def _labels(
     else:
         times = [one["time"] + min(int(r.expovariate(1 / delay)), horizon)]
     while r.random() < 0.2:
-        times.append(times[-1] + r.choice([0, -1, 1, r.randrange(1, delay)]))
+        more = times[-1] + r.choice([0, -1, 1, r.randrange(1, delay)])
+        times.append(min(more, one["time"] + horizon + 1))
     out = []
     for time in times:
-        label: dict[str, Any] = {"id": one["id"], "model": one["model"], "time": time, "label": r.choice("01")}
+        label: dict[str, Any] = {
+            "id": one["id"],
+            "model": one["model"],
+            "time": time,
+            "label": r.choice("01"),
+        }
         if r.random() < 0.2:
             label["weight"] = r.choice([0.25, 2.0])
         # As it happens; out of order by up to `disorder`. One dated before its prediction may come before it.

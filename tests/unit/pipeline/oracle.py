@@ -75,6 +75,7 @@ def parse(payload: bytes, wanted: str) -> dict[str, Any] | None:
 
 
 def expect(rules: Mapping[str, Rules], predictions: Logs, labels: Logs, horizon: int) -> Expected:
+    held_for = horizon + max(rule.lateness for rule in rules.values())
     windows: dict[WindowName, Window] = defaultdict(Window)
     cohorts: dict[tuple[str, CohortKey], Cohort] = defaultdict(Cohort)
     outcomes: Counter = Counter()
@@ -91,8 +92,12 @@ def expect(rules: Mapping[str, Rules], predictions: Logs, labels: Logs, horizon:
             rule = rules[one["model"]]
             start = one["time"] // rule.size * rule.size
             is_late = start + rule.size + rule.lateness <= reached
+            is_forgotten = one["time"] + held_for <= reached
             reached = max(reached, one["time"])
             model, version = one["model"], one["version"]
+            if is_forgotten:
+                outcomes[model, "late_counted"] += 1
+                continue
             if (model, one["id"]) in seen:
                 outcomes[model, "duplicate"] += 1
                 windows[model, version, "", start].duplicates += 1
@@ -106,12 +111,37 @@ def expect(rules: Mapping[str, Rules], predictions: Logs, labels: Logs, horizon:
             outcomes[model, "late_folded" if is_late else "accepted"] += 1
             for segment in segments:
                 add_window(windows[model, version, segment, start], rule, one)
-    matched = sum(
-        any(abs(label["time"] - one["time"]) <= horizon for label in found.get(key, []))
+    complete = min(furthest(predictions, rules), furthest(labels, rules))
+    span = -(-horizon // 8)
+
+    def held(time: int) -> bool:
+        """Whether the bucket that the time lies in is kept at the end."""
+        return (time // span + 1) * span + horizon > complete - (held_for - horizon)
+
+    waiting = sum(
+        held(one["time"])
+        and not any(abs(label["time"] - one["time"]) <= horizon for label in found.get(key, []))
         for key, one in seen.items()
     )
-    unmet = sum(len({one["time"] for one in found[key]}) for key in found if key not in seen)
-    return Expected(dict(windows), dict(cohorts), len(seen) - matched, unmet, outcomes, bad)
+    unmet = sum(sum(map(held, {one["time"] for one in found[key]})) for key in found if key not in seen)
+    return Expected(dict(windows), dict(cohorts), waiting, unmet, outcomes, bad)
+
+
+def furthest(log: Logs, rules: Mapping[str, Rules]) -> float:
+    """How far event time has come in the partition that is behind the others."""
+    wanted = ("prediction", "label")
+    times = [
+        max(
+            (
+                one["time"]
+                for one in (parse(p, w) for p in items for w in wanted)
+                if one and one["model"] in rules
+            ),
+            default=-math.inf,
+        )
+        for items in log.values()
+    ]
+    return min(times)
 
 
 def labels_by_id(

@@ -220,6 +220,7 @@ def run(
     clock: Ticking | None = None,
     turns: int = 0,
     checkpoint_every: float = 0.2,
+    publish_every: float = 1e9,
     during: Callable[[Service], object] | None = None,
 ) -> Ran:
     """Run a service until its sources are read, crashing after as many turns as `crashes` says each time.
@@ -255,7 +256,7 @@ def run(
             sources=sources,
             dead_letters=letters,
             reports=[reports],
-            pace=Pace(checkpoint_every=checkpoint_every),
+            pace=Pace(checkpoint_every=checkpoint_every, publish_every=publish_every),
             serve=False,
         ) as service:
             try:

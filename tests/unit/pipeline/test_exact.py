@@ -36,7 +36,7 @@ def setting(folder: Path, horizon: str, **fields):
     return config(folder, models=models, labels={"horizon": horizon}, learn_unknown=False, **fields)
 
 
-def same(kept: Kept, wanted: Expected, *, pending: bool = True) -> None:
+def same(kept: Kept, wanted: Expected) -> None:
     """Every count equal, every float to 1e-9."""
     assert {key: summary.n for key, summary in kept.windows.items()} == {
         key: window.rows for key, window in wanted.windows.items()
@@ -57,8 +57,7 @@ def same(kept: Kept, wanted: Expected, *, pending: bool = True) -> None:
         assert not outcomes.confusion.rows[:, 2].any()
         assert outcomes.squared == pytest.approx(cohort.squared, rel=1e-9, abs=1e-9), key
         assert outcomes.log == pytest.approx(cohort.log, rel=1e-9, abs=1e-9), key
-    if pending:
-        assert kept.pending == (wanted.waiting_predictions, wanted.waiting_labels)
+    assert kept.pending == (wanted.waiting_predictions, wanted.waiting_labels)
 
 
 def numbers(summary) -> dict:
@@ -97,15 +96,15 @@ def logs(seed: int, horizon: int, count: int = 500):
     )  # fmt: skip
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(
     seed=st.integers(0, 10_000),
-    size=st.sampled_from([2, 9, 60, 400, 5000]),
+    size=st.sampled_from([9, 40, 200, 5000]),
     pauses=st.sampled_from([0.0, 0.6]),
     crashes=st.lists(st.integers(1, 12), max_size=4),
 )
 def test_a_run_equals_one_plain_pass(tmp_path_factory, seed, size, pauses, crashes):
-    predictions, labels = logs(seed, HOUR, count=300)
+    predictions, labels = logs(seed, HOUR, count=200)
     wanted = fold_values(expect(RULES, predictions, labels, HOUR))
     folder = tmp_path_factory.mktemp("exact")
     ran = run(
@@ -119,24 +118,24 @@ def test_a_run_equals_one_plain_pass(tmp_path_factory, seed, size, pauses, crash
         assert letters == set(wanted.bad[stream])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_labels_at_the_edge_of_the_horizon_join_whatever_the_interleaving(tmp_path, seed):
     """Old joins are forgotten while the run goes on, and what counts is the event times alone."""
-    predictions, labels = logs(seed, 40 * SECOND, count=800)
+    predictions, labels = logs(seed, 40 * SECOND, count=400)
     wanted = fold_values(expect(RULES, predictions, labels, 40 * SECOND))
     crashes = [[], [5, 3, 9]][seed % 2]
     ran = run(
-        setting(tmp_path, "40s"), predictions, labels, seed=seed, size=[3, 40][seed // 2], pauses=0.3,
+        setting(tmp_path, "40s"), predictions, labels, seed=seed, size=[15, 60][seed // 2], pauses=0.3,
         crashes=crashes, checkpoint_every=0.1,
     )  # fmt: skip
-    same(ran.kept, wanted, pending=False)
+    same(ran.kept, wanted)
     expired = ran.count(catalog.JOINS_EXPIRED)
     assert crashes or (expired["prediction",] > 0 and expired["label",] > 0)
 
 
-@pytest.mark.parametrize("size", [2, 1000])
+@pytest.mark.parametrize("size", [20, 1000])
 def test_every_event_read_ends_in_one_outcome(tmp_path, size):
-    predictions, labels = logs(7, HOUR)
+    predictions, labels = logs(7, HOUR, count=400)
     wanted = expect(RULES, predictions, labels, HOUR)
     ran = run(setting(tmp_path, "1h"), predictions, labels, size=size)
     counts = ran.count(catalog.EVENTS)
@@ -151,14 +150,12 @@ def test_every_event_read_ends_in_one_outcome(tmp_path, size):
 
 
 def test_verdicts_do_not_depend_on_polls_interleaving_or_crashes(tmp_path):
-    predictions, labels = logs(11, HOUR)
+    predictions, labels = logs(11, HOUR, count=400)
     verdicts = []
-    for i, (size, crashes) in enumerate([(1, ()), (30, (3, 6)), (2000, ())]):
+    for i, (size, crashes) in enumerate([(10, ()), (60, (3, 6)), (2000, ())]):
         folder = tmp_path / str(i)
         folder.mkdir()
-        ran = run(
-            setting(folder, "1h"), predictions, labels, size=size, seed=i, crashes=crashes, ends=True
-        )
+        ran = run(setting(folder, "1h"), predictions, labels, size=size, seed=i, crashes=crashes, ends=True)
         said = {}
         for report in ran.reports.windows:  # a crash may repeat one, never change it
             assert said.setdefault(report.key, report) == report
@@ -168,14 +165,14 @@ def test_verdicts_do_not_depend_on_polls_interleaving_or_crashes(tmp_path):
 
 
 def test_positions_come_from_the_state_and_are_told_outside(tmp_path):
-    predictions, labels = logs(3, HOUR)
+    predictions, labels = logs(3, HOUR, count=200)
     ran = run(setting(tmp_path, "1h"), predictions, labels, crashes=[4])
     for source in ran.sources.values():
         assert source.committed == {p: len(source._logs[p.number]) for p in source.partitions}
 
 
 def test_a_service_that_reads_nothing_changes_nothing(tmp_path):
-    predictions, labels = logs(5, HOUR)
+    predictions, labels = logs(5, HOUR, count=200)
     settings_ = setting(tmp_path, "1h")
     before = run(settings_, predictions, labels).kept
     after = run(settings_, predictions, labels, turns=3).kept
@@ -201,7 +198,7 @@ def test_what_is_lost_in_a_crash_is_what_was_not_saved(tmp_path):
 
 
 def test_models_do_not_disturb_each_other(tmp_path):
-    predictions, labels = logs(8, HOUR)
+    predictions, labels = logs(8, HOUR, count=200)
 
     def only(model, log):
         return {

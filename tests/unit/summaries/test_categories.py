@@ -49,7 +49,9 @@ def test_every_cell_counts_once_and_apart(values, known):
         assert counts[code] == cells[name]
     assert not counts[len(names) : 3].any()
     assert counts[3] == sum(cells[name] for name in rare)
-    assert counts[4] == sum(n for name, n in cells.items() if isinstance(name, str) and name not in set(known))
+    assert counts[4] == sum(
+        n for name, n in cells.items() if isinstance(name, str) and name not in set(known)
+    )
     assert counts[5] == cells[None]
     assert counts[6] == cells[INVALID]
     assert counts.sum() == len(values)
@@ -137,7 +139,14 @@ def test_numbers_become_categories(values):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(3.0, "3"), (-0.0, "0"), (0.1, "0.1"), (1e300, "1e+300"), (2.0**53, "9007199254740992.0"), (-7.5, "-7.5")],
+    [
+        (3.0, "3"),
+        (-0.0, "0"),
+        (0.1, "0.1"),
+        (1e300, "1e+300"),
+        (2.0**53, "9007199254740992.0"),
+        (-7.5, "-7.5"),
+    ],
 )
 def test_number_text(value, text):
     assert number_text(value) == text

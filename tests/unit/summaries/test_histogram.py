@@ -47,7 +47,9 @@ def test_split_and_order_do_not_matter(seed, kinds, n):
 
 def test_every_cell_counts_once_and_apart():
     binning = binning_of([np.array([0.0, 1.0, 2.0]), np.array([5.0, 6.0])], 4)
-    values = np.array([[-1, 0, 1.5, 2, np.nan, -np.inf, np.inf, 1], [5, 5, 7, np.nan, np.nan, 5, 5, 5.5]], float)
+    values = np.array(
+        [[-1, 0, 1.5, 2, np.nan, -np.inf, np.inf, 1], [5, 5, 7, np.nan, np.nan, 5, 5, 5.5]], float
+    )
     codes = binning.encode(values)
     codes[0, 4] = binning.bins + 6  # what a table makes of a cell of the wrong type
     codes[1, 3] = binning.width + binning.bins + 2  # and of a null
@@ -67,7 +69,7 @@ def test_every_cell_counts_once_and_apart():
 @given(SEEDS)
 def test_moments_are_numpys(seed):
     rng = np.random.default_rng(seed)
-    values = rng.lognormal(3, 1, (2, 500)) + [[0.0], [1e9]]
+    values = rng.lognormal(3, 1, (2, 500)) + np.array([[0.0], [1e9]])
     binning = binning_of([quantile_boundaries(v) for v in values])
     object.__setattr__(binning, "center", values.mean(axis=1))
     holed = values.copy()

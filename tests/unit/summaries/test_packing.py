@@ -79,7 +79,9 @@ def test_big_endian_and_strided_arrays_are_accepted():
     np.testing.assert_array_equal(unpack(pack({"a": array}))["a"], array)
 
 
-@pytest.mark.parametrize("array", [np.array(["a"]), np.array([1j]), np.array([None]), np.zeros(2, np.longdouble)])
+@pytest.mark.parametrize(
+    "array", [np.array(["a"]), np.array([1j]), np.array([None]), np.zeros(2, np.longdouble)]
+)
 def test_other_arrays_are_refused(array):
     with pytest.raises(TypeError, match="'a'"):
         pack({"a": array})

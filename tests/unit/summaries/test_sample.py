@@ -10,7 +10,7 @@ from detectors.summaries.sample import Sample
 from tests.unit.summaries.rows import SEEDS, keys_of, pieces
 
 CELLS = st.none() | st.floats(-10, 10).map(lambda v: v + 0.0) | st.sampled_from(["a", "b", "3", "0.5"])
-ROWS = st.lists(st.fixed_dictionaries({"x": CELLS, "y": CELLS}), max_size=40)
+ROWS = st.lists(st.fixed_dictionaries({"x": CELLS, "y": CELLS}), max_size=25)
 
 
 def columns_of(rows, names=("x", "y")):
@@ -41,7 +41,7 @@ def sampled(size, batches):
     return sample
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(ROWS, SEEDS, st.integers(0, 12))
 def test_the_lowest_keys_stay_whatever_the_split_and_order(rows, seed, size):
     """A batch here has one type per row, so that only which rows are kept decides a column's type."""
@@ -126,7 +126,7 @@ def test_merge_refuses_another_size():
         Sample(2).merge(Sample(3))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(ROWS, SEEDS)
 def test_bytes_come_back(rows, seed):
     keys = keys_of(seed, len(rows))

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,11 @@ from detectors.summaries.scores import WIDEST, NormalScores, ScoreTable
 from tests.unit.summaries.rows import SEEDS, pieces
 from tests.unit.summaries.test_binning import binning_of
 from tests.unit.summaries.test_histogram import histogram_of
+
+
+@cache
+def shared(size):
+    return table_over(np.random.default_rng(size).standard_normal((size, 300)))
 
 
 def table_over(reference):
@@ -28,7 +35,7 @@ def scores_of(table, codes):
 @given(SEEDS, st.integers(0, 300), st.sampled_from([0, 1, 7, 400]))
 def test_split_and_order_do_not_matter_to_the_bit(seed, n, size):
     rng = np.random.default_rng(seed)
-    binning, table = table_over(rng.standard_normal((size, 50)))
+    binning, table = shared(size)
     values = rng.standard_normal((size, n)) * 2
     values[rng.random(values.shape) < 0.1] = np.nan
     codes = binning.encode(values)
@@ -95,7 +102,8 @@ def test_bytes_come_back(seed, size):
 
 
 @pytest.mark.parametrize(
-    "change", [{"n": 0.5}, {"sum": np.zeros((2, 2))}, {"upper": np.zeros(4)}, {"upper": np.zeros(3, np.int64)}]
+    "change",
+    [{"n": 0.5}, {"sum": np.zeros((2, 2))}, {"upper": np.zeros(4)}, {"upper": np.zeros(3, np.int64)}],
 )
 def test_fields_of_other_shapes_are_refused(change):
     fields = unpack(NormalScores(0, np.zeros(2), np.zeros((2, 2))).to_bytes())

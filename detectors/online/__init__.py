@@ -1,0 +1,1 @@
+"""Detectors that see the events of every window in order."""

@@ -1,0 +1,135 @@
+"""Reports as gauges: the latest of each, and nothing that has ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from detectors.base import Status, Verdict
+from observer.exporters.reports import GaugeReports
+from observer.metrics import Values, catalog
+from observer.model import (
+    ColumnState,
+    Judged,
+    QualityReport,
+    QualityValue,
+    WindowKey,
+    WindowReport,
+)
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+
+
+def window(hour: int, version: str = "1", segment: str = "", column: str = "x", status=Status.STABLE):
+    verdict = Verdict(status, 0.25, 0.5, 0.125, 0.001, 2000, 500)
+    return WindowReport(
+        WindowKey("m", version, segment, (hour - 1) * HOUR),
+        hour * HOUR,
+        500 + hour,
+        0,
+        "reference",
+        "drift" if status is Status.DRIFT else "stable",
+        (Judged(column, "ks", verdict),),
+        (),
+        (ColumnState(column, 0.1, 0.0, unseen=0.2, mean=3.0, quantiles=((0.5, 3.5),)),),
+    )
+
+
+def quality(hour: int, maturity: str = "matured", value: float = 0.9, labelled: int = 200, arm: str = ""):
+    values = (QualityValue("accuracy", value, None, labelled), QualityValue("auc", 0.8, 0.01, labelled))
+    return QualityReport(
+        "m", "1", arm, "", (hour - 1) * HOUR, hour * HOUR, maturity, False, 400, labelled,
+        values if labelled >= 100 else (),
+    )  # fmt: skip
+
+
+def series(reports: GaugeReports, metric) -> dict:
+    return dict(reports.snapshot(Values()).series.get(metric, {}))
+
+
+def test_a_verdict_is_exported_with_everything_it_rests_on():
+    reports = GaugeReports()
+    reports.window(window(1, status=Status.DRIFT))
+    at = ("m", "1", "", "x", "ks")
+    expected = {
+        catalog.DRIFT_STATUS: 1.0,
+        catalog.DRIFT_STATISTIC: 0.25,
+        catalog.DRIFT_EFFECT: 0.5,
+        catalog.DRIFT_P_VALUE: 0.125,
+        catalog.DRIFT_THRESHOLD: 0.001,
+        catalog.DRIFT_REFERENCE_ROWS: 2000.0,
+        catalog.DRIFT_WINDOW_ROWS: 500.0,
+    }
+    assert {metric: series(reports, metric) for metric in expected} == {
+        metric: {at: value} for metric, value in expected.items()
+    }
+    assert series(reports, catalog.COLUMN_QUANTILE) == {("m", "1", "", "x", "0.5"): 3.5}
+    assert series(reports, catalog.COLUMN_UNSEEN) == {at[:4]: 0.2}
+    assert series(reports, catalog.COLUMN_OUT_OF_RANGE) == {}
+
+
+@pytest.mark.parametrize("status", [Status.INSUFFICIENT, Status.FAILED])
+def test_a_verdict_that_says_nothing_gives_no_numbers(status):
+    reports = GaugeReports()
+    reports.window(window(1, status=status))
+    assert series(reports, catalog.DRIFT_STATUS) != {}
+    assert series(reports, catalog.DRIFT_EFFECT) == series(reports, catalog.DRIFT_P_VALUE) == {}
+
+
+def test_a_new_window_replaces_the_old_one_whole():
+    reports = GaugeReports()
+    reports.window(window(1, column="gone"))
+    reports.window(window(2, column="x"))
+    assert {labels[3] for labels in series(reports, catalog.DRIFT_STATUS)} == {"x"}
+    assert series(reports, catalog.WINDOW_ROWS) == {("m", "1", ""): 502.0}
+
+
+def test_an_older_window_changes_nothing():
+    reports = GaugeReports()
+    reports.window(window(5))
+    reports.window(window(4))
+    assert series(reports, catalog.WINDOW_END) == {("m", "1", ""): 5 * 3600.0}
+
+
+def test_series_of_an_ended_version_disappear():
+    reports = GaugeReports(keep=DAY)
+    reports.window(window(1, "old"))
+    reports.window(window(1, "old", "t=a"))
+    reports.window(window(25, "new"))
+    assert {labels[1] for labels in series(reports, catalog.WINDOW_ROWS)} == {"old", "new"}
+    reports.window(window(26, "new"))
+    for metric in (catalog.WINDOW_ROWS, catalog.DRIFT_STATUS, catalog.COLUMN_MISSING):
+        assert {labels[1] for labels in series(reports, metric)} == {"new"}
+    reports.window(window(27, "old"))  # and come back when the version does
+    assert {labels[1] for labels in series(reports, catalog.WINDOW_ROWS)} == {"old", "new"}
+
+
+def test_quality_that_waits_for_labels_stays_as_long_as_they_may_take():
+    """A matured cohort is as old as labels are slow; that alone does not end it."""
+    reports = GaugeReports(keep=DAY, horizon=7 * DAY)
+    reports.quality(quality(1))
+    reports.window(window(1 + 8 * 24))
+    assert series(reports, catalog.QUALITY)["m", "1", "", "", "matured", "accuracy"] == 0.9
+    reports.window(window(2 + 8 * 24))
+    assert series(reports, catalog.QUALITY) == series(reports, catalog.LABEL_COVERAGE) == {}
+
+
+def test_quality_is_exported_with_coverage_rows_and_bound():
+    reports = GaugeReports()
+    reports.quality(quality(1, "provisional"))
+    reports.quality(quality(1, "matured", 0.7, arm="champion"))
+    at = ("m", "1", "", "", "provisional")
+    assert series(reports, catalog.LABEL_COVERAGE)[at] == 0.5
+    assert series(reports, catalog.QUALITY_ROWS)[at] == 200.0
+    assert series(reports, catalog.QUALITY_ERROR_BOUND) == {
+        (*where, metric): bound
+        for where in (at, ("m", "1", "champion", "", "matured"))
+        for metric, bound in (("accuracy", 0.0), ("auc", 0.01))
+    }
+
+
+def test_too_few_labels_leave_the_last_values():
+    reports = GaugeReports()
+    reports.quality(quality(1))
+    reports.quality(quality(2, labelled=5))
+    assert series(reports, catalog.QUALITY_ROWS) == {("m", "1", "", "", "matured"): 200.0}
