@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -116,9 +117,9 @@ class Alarm:
         candidates = self.able & material & ~cleared & (self.tier < Tier.PAGE)
         counted = np.where(candidates, log_evidence, -np.inf)
         log_mean = float(log_mean_exp(counted, float(max(len(counted), 1))))
-        page = log_mean >= np.log(self.page_patience)
+        page = log_mean >= math.log(self.page_patience)
         settling = self.opened is not None and now - self.opened < self._settling
-        paged = (counted >= np.log(self.page_patience)) & (page or settling)
+        paged = (counted >= math.log(self.page_patience)) & (page or settling)
         page = page and not settling
         if page and self.opened is None:
             self.opened = now

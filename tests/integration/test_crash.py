@@ -110,11 +110,11 @@ def drain(broker: KafkaBroker, topic: str) -> list[str]:
 
 
 def moments(seed: int) -> Iterator[tuple[bool, float]]:
-    """When to kill: whether to wait until the service serves, and for how many seconds more."""
+    """When to kill: whether only after the first checkpoint, and how many seconds later."""
     r = random.Random(seed)
     while True:
-        serving = r.random() < 0.8
-        yield serving, r.uniform(0.0, 1.0 if serving else 1.5)
+        ready = r.random() < 0.75
+        yield ready, r.uniform(0.0, 0.8 if ready else 1.6)
 
 
 @pytest.mark.slow
@@ -155,9 +155,9 @@ def test_every_count_survives_kills_of_the_service_and_of_the_broker(kafka, topi
     in_start = kills = 0
     while kills < KILLS:
         observer.start()
-        serving, seconds = next(when)
-        if serving:
-            observer.wait_serving()
+        ready, seconds = next(when)
+        if ready:
+            observer.wait_ready()
         time.sleep(seconds)
         if kills in BROKER_KILLS:
             kafka.kill()

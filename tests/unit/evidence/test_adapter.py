@@ -10,7 +10,7 @@ from detectors.evidence.adapter import Adapter
 from detectors.evidence.baseline import Streams, fit
 from detectors.evidence.confidence import half_width
 
-SIZE, REFERENCE, LIVE = 6, 480, 70
+SIZE, REFERENCE, LIVE = 6, 480, 50
 STRATA = np.arange(REFERENCE + LIVE) % 24
 
 
@@ -20,7 +20,7 @@ def data(seed=0, holes=0.0):
     for t in range(1, len(x)):
         x[t] += 0.5 * x[t - 1]
     x += np.sin(STRATA)[:, None]
-    x[REFERENCE + 40 :, 0] += 3
+    x[REFERENCE + 20 :, 0] += 3
     x[:, 1] = np.abs(x[:, 1])
     x[rng.random(x.shape) < holes] = np.nan
     return x
@@ -68,7 +68,7 @@ def test_one_stream_by_hand():
     assert evidence.log_evidence[k] > 10
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.integers(0, 50), st.integers(1, LIVE - 1))
 def test_a_snapshot_in_between_changes_nothing(seed, cut):
     x = data(seed, holes=0.1)
@@ -81,7 +81,7 @@ def test_a_snapshot_in_between_changes_nothing(seed, cut):
     assert second.snapshot() == whole.snapshot()
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.permutations(range(SIZE)))
 def test_the_order_of_streams_does_not_matter(order):
     x = data(holes=0.1)
