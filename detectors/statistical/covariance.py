@@ -16,7 +16,9 @@ from detectors.summaries.table import TableSummary
 
 _LEAST_VARIANCE = 0.05  # of a column's scores; below, it is all but constant
 _MOST_KURTOSIS = 10.0  # above, a few rare values make up the variance
-_LEAST_EIGENVALUE = 1e-6
+_LEAST_EIGENVALUE = (
+    0.05  # of the mean one; below, a column all but follows from others, and only noise varies
+)
 _CUBED = 300  # rows of it that the skewness is taken from
 _SAMPLE = (200, 1000)  # rows of the reference's sample: needed, and used
 
@@ -34,7 +36,8 @@ class Covariance(Spec):
     Without a sample (200 rows) joint normality is assumed.
 
     Columns all but constant, or varying by a few rare values only, are left out; so are directions in
-    which the reference does not vary. A table wider than 100 columns is judged by its projection.
+    which the reference hardly varies, as when a score follows from the features. A table wider than
+    100 columns is judged by its projection.
     Sees correlations, spreads and many non-linear changes; blind to changes of the mean, which `ks`
     sees. Source of the moments: von Rosen, Scandinavian Journal of Statistics 15 (1988).
     """
@@ -137,7 +140,7 @@ def _covariance(scores: NormalScores) -> Floats:
 def _whitening(covariance: Floats) -> tuple[Floats, int]:
     """The symmetric inverse root on the directions that vary, and their number."""
     values, vectors = np.linalg.eigh(covariance)
-    kept = values > _LEAST_EIGENVALUE * values[-1]
+    kept = values > _LEAST_EIGENVALUE * values.mean()
     roots = np.where(kept, 1.0 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
     return (vectors * roots) @ vectors.T, int(kept.sum())
 

@@ -22,7 +22,7 @@ from detectors.evidence.season import HOUR, Season
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_unchanged_windows_keep_the_budget(regime):
-    assert null(regime, runs=1, windows=1000)["pages"] <= 1
+    assert null(regime, runs=1, windows=720)["pages"] <= 1
 
 
 @pytest.mark.parametrize(

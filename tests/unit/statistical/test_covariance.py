@@ -94,3 +94,20 @@ def test_wide_tables_are_judged_by_their_projection():
     )[0]
     assert verdict.status is Status.DRIFT
     assert "projection" in verdict.reason
+
+
+def test_a_score_that_follows_from_the_features_is_no_direction_of_its_own():
+    """As in every model: only rounding varies in that direction, and it would alarm at will."""
+    rng = np.random.default_rng(8)
+
+    def rows(n):
+        x = rng.standard_normal((10, n))
+        return np.vstack((x, np.round(1 / (1 + np.exp(-(x[0] + x[1]))), 4)))
+
+    found = []
+    for _ in range(8):
+        reference = rows(10_000)
+        verdicts = [build("covariance").compare(*tables(reference, rows(2_000)))[0] for _ in range(10)]
+        found += [verdict.p_value for verdict in verdicts]
+    assert min(found) > 0.001
+    assert np.mean(np.array(found) < 0.05) < 0.15
