@@ -191,19 +191,12 @@ def nulls() -> Iterator[dict[str, Any]]:
 
 
 def odd_nulls() -> Iterator[dict[str, Any]]:
-    """False alarms of KS distances, of days, and of streams with gaps; K = 50, without the gate."""
+    """False alarms of KS distances, and of streams with gaps; K = 50, without the gate."""
     alarms = Alarms()
     values = ks_distances(np.random.default_rng(0), 672 + 6000, 50)
     running, strata = monitor(values, 672, distance=True)
     alarms.follow(running, values[672:], strata[672:])
     yield {"regime": "KS distances of 500 rows", "reference": 672, **alarms.per(720)}
-    for regime in ("iid", "autocorrelated"):
-        alarms = Alarms()
-        for run in range(30):
-            values = pit_means(np.random.default_rng(run), regime, 28 + 500, 50)
-            running, strata = monitor(values, 28, season=Season(DAY))
-            alarms.follow(running, values[28:], strata[28:])
-        yield {"regime": f"{regime}, days", "reference": 28, "A": 30, **alarms.per(30)}
     for regime in REGIMES:
         alarms = Alarms()
         for run in range(3):
@@ -213,6 +206,19 @@ def odd_nulls() -> Iterator[dict[str, Any]]:
             running, strata = monitor(values, 672)
             alarms.follow(running, values[672:], strata[672:])
         yield {"regime": f"{regime}, 30% missing", "reference": 672, **alarms.per(720)}
+
+
+def days() -> Iterator[dict[str, Any]]:
+    """False alarms of daily windows, by days of reference; K = 50, A = 30."""
+    for regime in ("iid", "autocorrelated"):
+        for reference in (28, 56, 112):
+            for minimum in (0.0, MINIMUM):
+                alarms = Alarms()
+                for run in range(30):
+                    values = pit_means(np.random.default_rng(run), regime, reference + 300, 50)
+                    running, strata = monitor(values, reference, minimum, season=Season(DAY))
+                    alarms.follow(running, values[reference:], strata[reference:])
+                yield {"regime": regime, "reference": reference, "gate": minimum, **alarms.per(30)}
 
 
 def shifts() -> Iterator[dict[str, Any]]:
@@ -310,6 +316,7 @@ def cost() -> Iterator[dict[str, Any]]:
 PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "null": nulls,
     "odd": odd_nulls,
+    "days": days,
     "delay": shifts,
     "gate": gate,
     "many": many_streams,

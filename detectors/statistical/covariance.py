@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import ClassVar, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic import Field
@@ -53,7 +54,8 @@ class Covariance(Spec):
     ) -> list[Verdict]:
         """One verdict in all; `alpha` overrides the detector's level."""
         n, m = reference.scores.n, window.scores.n
-        usable = _usable(reference)
+        whitened = _whitened(reference)
+        usable, white, rank, null = whitened.usable, whitened.white, whitened.rank, whitened.null
         size = len(usable)
         needed = max(self.min_rows, 4 * size)
         sizes = np.array([n]), np.array([m])
@@ -68,12 +70,10 @@ class Covariance(Spec):
         before, now = (
             _covariance(scores)[np.ix_(usable, usable)] for scores in (reference.scores, window.scores)
         )
-        white, rank = _whitening(before)
         moved = white @ now @ white
         # Within the directions that the reference varies in, W S_r W is the identity.
         moved -= white @ before @ white
         squared = np.array([np.sum(moved**2)])
-        null = _null(reference, usable, white, rank)
         # What the estimated whitening adds grows with the weight of the tails once more.
         limit = rank * (rank + 1) * (1 / n + 1 / m)
         mean = null.scale * (limit + null.scale * (expected_square(rank, n, m) - limit))
@@ -95,6 +95,32 @@ class _Null(NamedTuple):
     skewness: float
     outliers: float
     """Variance of |z|⁴ over its limit for normal z, relative to the squared mean: what single rows add."""
+
+
+class _Whitened(NamedTuple):
+    """What follows from a reference alone."""
+
+    rows: int
+    usable: np.ndarray[tuple[int], np.dtype[np.intp]]
+    white: Floats
+    rank: int
+    null: _Null
+
+
+_KNOWN: WeakKeyDictionary[TableSummary, _Whitened] = WeakKeyDictionary()
+"""By reference, as long as it lives: it judges many windows, and the null costs most of the time."""
+
+
+def _whitened(reference: TableSummary) -> _Whitened:
+    known = _KNOWN.get(reference)
+    if known is None or known.rows != reference.scores.n:
+        usable = _usable(reference)
+        white, rank, null = np.empty((0, 0)), 0, _Null(1.0, 1.0, 0.0, 0.0)
+        if len(usable) >= 2 and reference.scores.n >= 2:
+            white, rank = _whitening(_covariance(reference.scores)[np.ix_(usable, usable)])
+            null = _null(reference, usable, white, rank)
+        known = _KNOWN[reference] = _Whitened(reference.scores.n, usable, white, rank, null)
+    return known
 
 
 def expected_square(d: int, n: int, m: int) -> float:

@@ -122,7 +122,7 @@ def _numbers(column: Column | None, n: int) -> Numbers:
     return Numbers(np.full(n, np.nan), nulls=column.codes == NULL, invalid=column.codes != NULL)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class TableSummary:
     """Everything kept of a window's events."""
 

@@ -148,7 +148,7 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
     with tempfile.TemporaryDirectory(prefix="observer-replay-") as scratch:
         replayed = _replayed(config, predictions, labels, Path(scratch))
         letters = {stream: config.dead_letters_path(stream) for stream in _STREAMS}
-        before = {letter: letter.stat().st_size for letter in letters.values() if letter.exists()}
+        before = {letter for letter in letters.values() if letter.exists()}
         pace = Pace(checkpoint_every=60.0)
         try:
             with (
@@ -158,8 +158,8 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
                 service.run(lambda: step() or stopping())
             told = service.counters.read()
         finally:
-            for letter in letters.values():
-                if letter not in before and letter.exists() and not letter.stat().st_size:
+            for letter in set(letters.values()) - before:
+                if letter.exists() and not letter.stat().st_size:
                     letter.unlink()  # it was opened for nothing
     lines.print(as_json=as_json)
     _summarise(lines, told, letters)

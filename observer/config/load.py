@@ -83,10 +83,11 @@ def _feedback(config: Config) -> Iterator[tuple[Place, str]]:
         case KafkaSpec() as one, KafkaSpec() as other if one.brokers == other.brokers:
             if one.topic == other.topic:
                 yield ("labels", "topic"), f"{one.topic!r} {another} topic"
-            elif one.dead_letters == other.topic:
+                return
+            if one.dead_letters == other.topic:
                 told = f"{other.topic!r} is read as labels; accepted: another topic"
                 yield ("predictions", "dead_letters"), told
-            elif other.dead_letters == one.topic:
+            if other.dead_letters == one.topic:
                 yield ("labels", "dead_letters"), f"{one.topic!r} {another} topic"
 
 

@@ -111,15 +111,14 @@ def _detectors() -> Iterator[str]:
     yield "## Detectors"
     yield ""
     defaults = {kind: [f"`{name}`" for name in names] for kind, names in catalog.DEFAULTS.items() if names}
-    yield "What may stand under `judge.detectors`; an installed plugin adds its own. Without that key every"
-    yield "column is judged by the defaults of its kind:"
+    yield "What may stand under `judge.detectors`; an installed plugin adds its own. What each one does is in"
+    yield "[detectors](detectors.md). Without that key every column is judged by the defaults of its kind:"
     yield ""
     yield from (f"- {kind}: {', '.join(names)}" for kind, names in defaults.items())
     yield ""
     yield "| detector | judges | parameters and defaults |"
     yield "|---|---|---|"
-    for name in catalog.names():
-        spec = catalog.find(name)
+    for name, spec in sorted((spec.model_fields["type"].default, spec) for spec in catalog.BUILT_IN):
         parameters = [
             f"`{field}: {info.default}`" for field, info in spec.model_fields.items() if field != "type"
         ]
