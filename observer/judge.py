@@ -54,7 +54,7 @@ class JudgeSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.0001
     """Chance that an unchanged window of independent rows shows any drift at all (Holm over all verdicts)."""
     detectors: tuple[Annotated[Any, BeforeValidator(_built), _Known()], ...] | None = None
     """Names or parameters of detectors, for the kinds of column each applies to; default: the catalog's."""
