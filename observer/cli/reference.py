@@ -1,15 +1,14 @@
 """`observer reference`."""
 
+# ruff: noqa: PLC0415 - imports wait until the command runs, so that help and completion answer at once
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
 
-from observer.config import load as load_config
 from observer.errors import Permanent
-from observer.references import Overrides, build, load
-from observer.training import Roles, read
 
 _BUILD = """\b
 Examples:
@@ -60,6 +59,10 @@ def build_command(
     a training set, whose columns are features. Types and the task are inferred; what is left out, such as
     a constant or an identifier, is named. Of more than a million rows a uniform sample is taken.
     """
+    from observer.config import load as load_config
+    from observer.references import Overrides, build
+    from observer.training import Roles, read
+
     overrides = Overrides()
     if config_path is not None:
         config = load_config(config_path)
@@ -91,14 +94,15 @@ def build_command(
 )
 def show_command(path: Path, plot: Path | None) -> None:
     """Print a profile, and draw it."""
-    from rich.console import Console  # noqa: PLC0415 - only where it prints
+    from rich.console import Console
 
-    from observer.terminal import print_reference  # noqa: PLC0415
+    from observer.references import load
+    from observer.terminal import print_reference
 
     reference = load(path)
     print_reference(reference, Console())
     if plot is not None:
-        from observer.plots import draw_reference  # noqa: PLC0415 - matplotlib is an extra
+        from observer.plots import draw_reference
 
         draw_reference(reference, plot)
         click.echo(f"drawn into {plot}")

@@ -1,5 +1,7 @@
 """`observer replay`."""
 
+# ruff: noqa: PLC0415 - imports wait until the command runs, so that help and completion answer at once
+
 from __future__ import annotations
 
 import json
@@ -10,24 +12,19 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from observer.app import Service
 from observer.cli.main import config_option, log_to_stderr
 from observer.cli.run import until_signalled
-from observer.clock import SystemClock
-from observer.config import Config, LabelConfig, load
-from observer.engines.local import Pace
-from observer.metrics import catalog
-from observer.metrics.base import Metric
-from observer.metrics.values import Snapshot
-from observer.model import QualityReport, Stream, WindowReport
-from observer.sources.files import FileSource, FilesSpec
-from observer.stores.lmdb import StateSpec
+
+if TYPE_CHECKING:
+    from observer.app import Service
+    from observer.config import Config
+    from observer.metrics import Metric
+    from observer.metrics.values import Snapshot
+    from observer.model import QualityReport, Stream, WindowReport
 
 _STREAMS: tuple[Stream, ...] = ("predictions", "labels")
 _EPILOG = """\b
@@ -141,6 +138,11 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
     Gives one line per finding and per final quality value, the same ones at every run. The sources and
     the state that the configuration names are not touched; rejected events go to its `dead_letters_file`.
     """
+    from observer.app import Service
+    from observer.clock import SystemClock
+    from observer.config import load
+    from observer.engines.local import Pace
+
     config = load(path)
     log_to_stderr("warning")
     stopping = until_signalled()
@@ -169,6 +171,8 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
 
 def _summarise(lines: Lines, told: Snapshot, letters: Mapping[Stream, Path]) -> None:
     """Say on standard error what was read, what came of it, and what was not used."""
+    from observer.metrics import catalog
+
     events = _counts(told, catalog.EVENTS)
     rejected = _counts(told, catalog.EVENTS_REJECTED)
     for stream, letter in letters.items():
@@ -190,6 +194,10 @@ def _counts(told: Snapshot, metric: Metric) -> dict[tuple[str, ...], float]:
 
 def _replayed(config: Config, predictions: str, labels: str | None, scratch: Path) -> Config:
     """The configuration with files for sources, state of its own, and nothing that hangs on the clock."""
+    from observer.config import LabelConfig
+    from observer.sources.files import FilesSpec
+    from observer.stores.lmdb import StateSpec
+
     changes: dict[str, Any] = {
         "predictions": config.predictions.model_copy(update={"source": FilesSpec(path=predictions)}),
         "labels": None,
@@ -207,6 +215,11 @@ class _Bar:
     """A bar of bytes read; called once a turn, never asks to stop."""
 
     def __init__(self, service: Service) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from observer.sources.files import FileSource
+
         self._sources = [s for s in service.sources.values() if isinstance(s, FileSource)]
         self._progress = Progress(
             TextColumn("replay"),

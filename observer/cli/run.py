@@ -1,5 +1,7 @@
 """`observer run`."""
 
+# ruff: noqa: PLC0415 - imports wait until the command runs, so that help and completion answer at once
+
 from __future__ import annotations
 
 import logging
@@ -10,10 +12,7 @@ from pathlib import Path
 
 import click
 
-from observer.app import Service
 from observer.cli.main import config_option, log_to_stderr
-from observer.clock import SystemClock
-from observer.config import load
 
 _EPILOG = """\b
 Example:
@@ -44,6 +43,10 @@ def command(path: Path) -> None:
     next one goes on from the last checkpoint and no event is lost or counted twice. A second Ctrl-C ends
     the process at once, which costs nothing but the reading since that checkpoint.
     """
+    from observer.app import Service
+    from observer.clock import SystemClock
+    from observer.config import load
+
     config = load(path)
     log_to_stderr(config.log_level)
     stopping = until_signalled()

@@ -1,14 +1,16 @@
 """`observer schema`."""
 
+# ruff: noqa: PLC0415 - imports wait until the command runs, so that help and completion answer at once
+
 from __future__ import annotations
 
 import json
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from observer.codecs.schema import arrow_schema, avro_schema, event_schema
-from observer.model import Stream
+if TYPE_CHECKING:
+    from observer.model import Stream
 
 _EPILOG = """\b
 Examples:
@@ -33,10 +35,12 @@ def command(subject: str, kind: str) -> None:
     if subject == "config":
         if kind != "json":
             raise click.UsageError(f"the configuration has a JSON Schema only, not one in {kind}")
-        from observer.config.page import json_schema  # noqa: PLC0415 - imports the whole service
+        from observer.config.page import json_schema
 
         click.echo(json.dumps(json_schema(), indent=2))
         return
+    from observer.codecs.schema import arrow_schema, avro_schema, event_schema
+
     of = cast("Stream", subject)
     if kind == "json":
         click.echo(json.dumps(event_schema(of), indent=2))

@@ -14,7 +14,8 @@ Place = tuple[str, ...]
 """Keys and list positions from the top."""
 
 _MERGE, _TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
-_TRUTH, _TIME = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"
+_TRUTH, _WHOLE, _REAL = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_CHANGED = {_TRUTH, _WHOLE, "tag:yaml.org,2002:timestamp"}
 _REFERENCE = re.compile(r"\$(\$?)\{([^}]*)(\}?)")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -51,15 +52,20 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes `no`, `off` and dates for texts, which they are wherever a configuration has them."""
+    """YAML 1.2's scalars: `no`, `off`, dates, `12:30` and `007` are texts, `1e-3` is a number."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - declared so by yaml
-        first: [(tag, pattern) for tag, pattern in found if tag not in (_TRUTH, _TIME)]
+        first: [(tag, pattern) for tag, pattern in found if tag not in _CHANGED]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
 
-_Loader.add_implicit_resolver(_TRUTH, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+for _tag, _pattern, _first in (
+    (_TRUTH, "true|True|TRUE|false|False|FALSE", "tTfF"),
+    (_WHOLE, "[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F]+", "-+0123456789"),
+    (_REAL, r"[-+]?[0-9][0-9_]*(?:\.[0-9]*)?[eE][-+]?[0-9]+", "-+0123456789"),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 def read(text: str, environment: Mapping[str, str], folder: Path) -> Document:
@@ -163,4 +169,6 @@ def syntax(error: yaml.YAMLError) -> Iterator[str]:
         said = "a tab; YAML is indented with blanks"
     elif "mapping values are not allowed" in said:
         said = "a second ': ' in one line, or a key indented deeper than those above it"
+    elif "but got '{'" in said:
+        said += "; between { and } a text that holds ${...} needs quotes"
     yield f"{mark.line + 1}: not YAML: {said}" if mark else f" not YAML: {said}"

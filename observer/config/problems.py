@@ -65,13 +65,14 @@ def _place(problem: Any, settled: dict[str, Any]) -> tuple[Place, Any]:
 
 
 def _is_at(place: Place, data: object) -> bool:
-    for step in place:
+    """Whether the file itself has a value there."""
+    for number, step in enumerate(place):
         if isinstance(data, dict) and step in data:
             data = data[step]
         elif isinstance(data, list) and step.isdigit() and int(step) < len(data):
             data = data[int(step)]
-        else:
-            return isinstance(data, list) and step in data  # models by name alone
+        else:  # a model in a list of names has nothing below
+            return isinstance(data, list) and step in data and number == len(place) - 1
     return True
 
 
@@ -100,9 +101,11 @@ def _messages(problem: Any, place: Place, value: Any, variant: str, document: Do
     elif kind == "union_tag_not_found":
         yield f"type is missing; accepted: {', '.join(variants(place))}"
     elif kind == "union_tag_invalid":
-        tag = value.get("type") if isinstance(value, dict) else value
-        said = "type " if isinstance(value, dict) else ""
-        yield _refusal(said + _shown(tag), tag, variants(place))
+        tag, at, said = value, place, ""
+        if isinstance(value, dict):
+            tag, at, said = value.get("type"), (*place, "type"), "type "
+        written = document.written.get(at)
+        yield _refusal(said + (_shown(tag) if written is None else repr(written)), tag, variants(place))
     elif kind == "literal_error":
         yield _refusal(_show(place, value, key, document), value, _CHOICE.findall(problem["ctx"]["expected"]))
     else:

@@ -26,6 +26,9 @@ class Pace:
 
     batch: int = 20_000
     """Messages a poll may give."""
+    learning_batch: int = 1_000
+    """The same while something is being learnt: windows have to close between polls, lest all that one poll
+    holds be learnt from, and events are decoded with everything they hold."""
     wait: float = 0.05
     """How long a poll gathers."""
     checkpoint_every: float = 10.0
@@ -95,10 +98,11 @@ class LocalEngine:
     def _poll(self, stopping: Callable[[], bool]) -> None:
         """One poll of every stream; only an idle turn waits for the second stream."""
         busy = False
+        limit = self._pace.learning_batch if self._pipeline.learning else self._pace.batch
         for stream, source in self._sources.items():
             if self._pipeline.watermarks[stream].finished:
                 continue
-            messages = source.poll(self._pace.batch, 0.0 if busy else self._pace.wait)
+            messages = source.poll(limit, 0.0 if busy else self._pace.wait)
             busy = busy or len(messages) > 0
             decoded = self._decode(stream, messages, stopping)
             if decoded is not None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from detectors.base import Bools, Column, Ints, Numbers
 from detectors.summaries.packing import pack, unpack
-from detectors.summaries.sample import Sample
 from detectors.summaries.table import Encoded, Table, TableSummary
 from observer.model import Predictions, WindowKey
 from observer.ports import Checkpoints
@@ -284,19 +283,3 @@ class Inputs:
         prefix = model_prefix(self.model) if start is None else storage_key(self.model, start)[:20]
         for _, value in self.state.scan(CLOSED, prefix):
             yield self._read(value)
-
-
-@dataclass(slots=True)
-class Learner:
-    """Collects samples of a version's first windows until they make a reference."""
-
-    windows: int = 0
-    sample: Sample = field(default_factory=lambda: Sample(LEARNING_ROWS))
-
-    def add(self, window: Window) -> None:
-        """Take a closed window in."""
-        self.windows += 1
-        size = min(self.sample.size, window.summary.sample.size)
-        self.sample.shorten(size)
-        window.summary.sample.shorten(size)
-        self.sample.merge(window.summary.sample)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +11,24 @@ from numpy.typing import NDArray
 from detectors.base import Bools, Categories, Ints
 from detectors.summaries.delays import Delays
 from detectors.summaries.packing import Packable, pack, unpack
-from detectors.summaries.sample import Sample
 from detectors.summaries.table import Table
 from observer.labels import Joined, LabelJoin, Outcome, record_dtype
 from observer.model import FeatureType, Labels, Predictions, Schema
 from observer.pipeline.cohorts import ARMS, Cohorts
 from observer.pipeline.inputs import (
     Inputs,
-    Learner,
     Window,
     columns_of,
     model_prefix,
     storage_key,
 )
+from observer.pipeline.learning import Learner
 from observer.pipeline.quality import Shape, settle
 from observer.pipeline.spec import LearnSpec, ModelSpec
 from observer.ports import Checkpoints
-from observer.references import Overrides, Reference, learn, load, private
+from observer.references import Overrides, Reference, load, private
 from observer.segments import UNSETTLED, Dimension, SegmentSpec
 from observer.segments import settle as settle_segments
-
-log = logging.getLogger(__name__)
 
 MODELS, REFERENCES, LEARNERS = "models", "references", "learners"
 MAX_VERSIONS = 50
@@ -142,10 +138,7 @@ class Monitor:
 
     def _learner(self, version: str) -> Learner:
         value = self._state.get(LEARNERS, storage_key(self.name, 0, version))
-        if value is None:
-            return Learner()
-        fields = unpack(value)
-        return Learner(fields["windows"], Sample.from_bytes(fields["sample"]))
+        return Learner() if value is None else Learner.from_bytes(value)
 
     def _reference_key(self, version: str) -> bytes:
         return model_prefix(self.name) + version.encode()
@@ -374,37 +367,26 @@ class Monitor:
         end = window.key.start + window_spec.size + window_spec.lateness
         self.closed_until = max(self.closed_until, end)
         learner = self.learners.get(window.key.version)
-        if learner is not None and not window.reference and not window.key.segment:
-            if window.summary.n >= self.spec.window.min_events:
-                learner.add(window)
-                self._finish_learning(window.key.version, learner)
+        is_lesson = not window.reference and not window.key.segment
+        if learner is not None and is_lesson and window.summary.n >= window_spec.min_events:
+            learner.add(window)
+            self._learn(window.key.version, learner)
         self.inputs.close(window)
 
-    def _finish_learning(self, version: str, learner: Learner) -> None:
-        wanted = self.spec.reference
-        key = storage_key(self.name, 0, version)
+    def _learn(self, version: str, learner: Learner) -> None:
+        wanted, key = self.spec.reference, storage_key(self.name, 0, version)
         if not isinstance(wanted, LearnSpec):
             return
-        rows = min(wanted.rows, learner.sample.size)
-        if learner.windows < wanted.windows or len(learner.sample) < rows:
-            fields: dict[str, Packable] = {"windows": learner.windows, "sample": learner.sample.to_bytes()}
-            self._state.put(LEARNERS, key, pack(fields))
+        if not learner.enough(wanted):
+            self._state.put(LEARNERS, key, learner.to_bytes())
             return
-        reference = learn(learner.sample, self._present(learner), f"learnt from {learner.windows} windows")
+        reference = learner.reference(self.name, self._overrides)
         self._keep(reference)
         self.references[version] = reference
         del self.learners[version]
         self._state.delete(LEARNERS, key)
         self._settle()
         self._open_cohorts()
-
-    def _present(self, learner: Learner) -> Overrides:
-        """What was declared of the columns that events have; another is named and let be."""
-        types = self._overrides.types
-        absent = sorted(set(types) - set(learner.sample.columns))
-        if absent:
-            log.warning("model %s: no event has had the features %s", self.name, ", ".join(absent))
-        return replace(self._overrides, types={n: kind for n, kind in types.items() if n not in absent})
 
     def last_closed(self) -> int:
         """Start of the latest window that event time has passed; 0 if it has passed none."""

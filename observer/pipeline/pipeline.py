@@ -99,14 +99,17 @@ class Pipeline:
         for stream, watermarks in self.watermarks.items():
             watermarks.restore(reached[stream], now)
 
-    def _renew_codecs(self) -> bool:
-        """Build the codecs anew if what they should expect has changed, and say whether it has."""
+    def _renew_codecs(self) -> None:
+        """Build the codecs anew if what they should expect has changed."""
         schemas = {name: monitor.schema for name, monitor in self.monitors.items()}
-        if schemas == self._schemas and self._codecs:
-            return False
-        self._schemas = schemas
-        self._codecs = {stream: self._new_codec(stream, schemas) for stream in self.watermarks}
-        return True
+        if schemas != self._schemas or not self._codecs:
+            self._schemas = schemas
+            self._codecs = {stream: self._new_codec(stream, schemas) for stream in self.watermarks}
+
+    @property
+    def learning(self) -> bool:
+        """Whether some model's events are looked at whole, because its features are not known yet."""
+        return not self._schemas or not all(schema.features for schema in self._schemas.values())
 
     def _report_again(self) -> None:
         """Report the latest windows once more: whoever keeps reports in memory starts with none."""
@@ -146,6 +149,7 @@ class Pipeline:
 
     def _decode(self, messages: Messages, now: float) -> Decoded:
         """Decode predictions; of a version that is met for the first time every feature is looked at."""
+        before = self._schemas
         decoded = self._codecs["predictions"].predictions(messages, now)
         dropped = {
             batch.model: self._monitor(batch.model).meet(batch.version) for batch in decoded.predictions
@@ -153,7 +157,10 @@ class Pipeline:
         for model, count in dropped.items():
             if count:
                 self._counters.add(catalog.NAMES_DROPPED, (model, "version"), count)
-        return self._codecs["predictions"].predictions(messages, now) if self._renew_codecs() else decoded
+        self._renew_codecs()
+        if any(schema.features and not self._schemas[name].features for name, schema in before.items()):
+            return self._codecs["predictions"].predictions(messages, now)
+        return decoded
 
     def _count_source(self, stream: Stream, messages: Messages) -> None:
         self._counters.add(catalog.SOURCE_BYTES, (stream,), sum(map(len, messages.values)))

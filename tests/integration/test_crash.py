@@ -128,7 +128,10 @@ def test_every_count_survives_kills_of_the_service_and_of_the_broker(kafka, topi
         disorder=3 * SECOND, very_late=200 * SECOND, delay=60 * SECOND,
     )  # fmt: skip
     wanted = fold_values(expect(RULES, predictions, labels, HORIZON))
-    topics = {kafka.create_topic(topic_name("predictions"), 3): 3, kafka.create_topic(topic_name("labels"), 3): 3}
+    topics = {
+        kafka.create_topic(topic_name("predictions"), 3): 3,
+        kafka.create_topic(topic_name("labels"), 3): 3,
+    }
     logs = dict(zip(topics, (predictions, labels), strict=True))
     for topic in topics:
         kafka.create_topic(f"{topic}.dead", 1)

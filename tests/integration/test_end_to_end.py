@@ -200,7 +200,9 @@ def running(kafka, prometheus_factory, tmp_path_factory):
 def test_drift_is_seen_in_prometheus(running, name):
     prometheus, where = running.prometheus, f'model="{name}",version="7",segment="",detector="ks"'
     end = (last_window_end(running.streams[name]) - WINDOW) / 1000
-    only(prometheus, f'observer_window_end_timestamp_seconds{{model="{name}",segment=""}}', lambda v: v >= end)
+    only(
+        prometheus, f'observer_window_end_timestamp_seconds{{model="{name}",segment=""}}', lambda v: v >= end
+    )
     at = f'{where},column="amount"'
     assert only(prometheus, f"observer_drift_status{{{at}}}") == 1
     assert only(prometheus, f"observer_drift_p_value{{{at}}}") < 1e-6
@@ -225,7 +227,10 @@ def test_quality_is_seen_in_prometheus(running, name):
     prometheus = running.prometheus
     where = f'model="{name}",version="7",segment="",arm="",maturity="provisional"'
     rows = only(
-        prometheus, f"observer_quality_labelled_rows{{{where}}}", lambda value: value == PER_WINDOW, timeout=60
+        prometheus,
+        f"observer_quality_labelled_rows{{{where}}}",
+        lambda value: value == PER_WINDOW,
+        timeout=60,
     )
     actual, predicted, score = running.streams[name].of_window(WINDOWS - 1)
     assert rows == len(actual)
@@ -337,9 +342,7 @@ def test_ten_thousand_names_exhaust_nothing(kafka, prometheus_factory, topic_nam
     observer.wait_ready()
     prometheus = prometheus_factory(f"127.0.0.1:{port}")
     try:
-        only(
-            prometheus, 'sum(observer_events_total{stream="predictions"})', lambda v: v == NAMES, timeout=90
-        )
+        only(prometheus, 'sum(observer_events_total{stream="predictions"})', lambda v: v == NAMES, timeout=90)
         only(prometheus, "sum(observer_source_lag_messages)", lambda v: v == 0)
         prometheus.wait_for("observer_drift_status", lambda samples: len(samples) > 0, 60)
         memory = only(prometheus, "process_resident_memory_bytes")

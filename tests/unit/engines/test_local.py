@@ -8,7 +8,17 @@ from observer.app import Service
 from observer.engines.local import Pace
 from observer.errors import Permanent, Retryable
 from observer.metrics import catalog
-from tests.unit.pipeline.service import START, Letters, MemorySource, Ticking, config, event, payloads, reopen
+from tests.unit.pipeline.service import (
+    START,
+    Letters,
+    MemorySource,
+    Recorder,
+    Ticking,
+    config,
+    event,
+    payloads,
+    reopen,
+)
 
 LOG = {0: [*payloads([event(i, START + i) for i in range(40)]), b"bad"]}
 
@@ -88,46 +98,33 @@ def test_a_disk_that_refuses_ends_the_run(tmp_path):
     assert saved(tmp_path) == 0
 
 
+def test_polls_are_small_while_something_is_learnt(tmp_path):
+    """Else a backlog would be learnt from whole, though its first windows are enough."""
+    window = {"size": "1m", "lateness": "0s", "min_events": 1}
+    spec = {"reference": {"windows": 2, "rows": 100}, "window": window}
+    events = [event(i, START + 600 * i, features={"x": i % 7}) for i in range(5000)]
+    reports = Recorder()
+    with Service(
+        config(tmp_path, defaults=spec),
+        Ticking(),
+        sources={"predictions": MemorySource("predictions", {0: payloads(events)}, size=10**6)},
+        dead_letters={"predictions": Letters()},
+        reports=[reports],
+        pace=Pace(learning_batch=100),
+        serve=False,
+    ) as one:
+        one.run(after(10))
+    statuses = [report.status for report in reports.windows]
+    assert len(statuses) == 49
+    assert statuses[:3] == ["learning"] * 3
+    assert "learning" not in statuses[4:]
+
+
 def test_results_become_visible_at_their_pace(tmp_path):
     with service(tmp_path, publish_every=0.0) as one:
         one.run(after(3))
-        text = (
-            one.exporter.render().decode()
-            if isinstance(one.exporter.render(), bytes)
-            else str(one.exporter.render())
-        )
+        text = one.exporter.render()[0].decode()
         assert 'observer_events_total{stream="predictions",model="m",outcome="accepted"} 30' in text
         assert "observer_windows_open" in text
         lag = one._live().series[catalog.SOURCE_LAG]
         assert lag == {("predictions", "memory", "0"): 11.0}
-
-
-class Flaky:
-    """A codec whose schema registry is away for the first `times` polls."""
-
-    def __init__(self, codec, times: int) -> None:
-        self._codec, self._left = codec, times
-
-    def predictions(self, messages, now):
-        self._left -= 1
-        if self._left >= 0:
-            raise Retryable("the schema registry does not answer")
-        return self._codec.predictions(messages, now)
-
-
-def test_a_poll_that_cannot_be_decoded_yet_is_tried_again(tmp_path, caplog):
-    with service(tmp_path, retry_after=0.0) as one:
-        codecs = one.pipeline._codecs
-        codecs["predictions"] = Flaky(codecs["predictions"], 3)
-        one.run(after(8))  # three of the eight go by with asking whether to stop
-        assert "cannot be decoded yet: the schema registry does not answer" in caplog.text
-    assert saved(tmp_path) == 40
-
-
-def test_a_stop_while_decoding_has_to_wait_loses_nothing(tmp_path):
-    with service(tmp_path, retry_after=0.0) as one:
-        codecs = one.pipeline._codecs
-        codecs["predictions"] = Flaky(codecs["predictions"], 1000)
-        one.run(after(3))
-        assert one.pipeline.positions == {}
-    assert saved(tmp_path) == 0
