@@ -98,12 +98,16 @@ def read(path: Path, model: str, roles: Roles | None = None, most: int = MOST_RO
     """
     roles = roles or Roles()
     try:
-        if set(_names(path)) >= _EVENT:
-            return _events(path, model, roles, most)
-        return _plain(path, roles, most)
+        is_events = set(_names(path)) >= _EVENT
+        rows = _events(path, model, roles, most) if is_events else _plain(path, roles, most)
     except (OSError, EOFError, pa.ArrowException, ValueError) as error:
         said = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise Permanent(f"{path}: cannot be read: {said}") from error
+    order = np.argsort(rows.keys, kind="stable")  # sums then do not depend on the order in the file
+    rows.keys = rows.keys[order]
+    rows.columns = {name: column.take(order) for name, column in rows.columns.items()}
+    rows.tags = {name: column.take(order) for name, column in rows.tags.items()}
+    return rows
 
 
 def _kind(path: Path) -> str:

@@ -25,7 +25,9 @@ class Pace:
     """How the loop spends its time; seconds."""
 
     batch: int = 20_000
-    """Messages a poll may give."""
+    """Messages a poll may give,"""
+    batch_bytes: int = 8 << 20
+    """and about how many bytes: more would leave the processor's caches."""
     learning_batch: int = 1_000
     """The same while something is being learnt: windows have to close between polls, lest all that one poll
     holds be learnt from, and events are decoded with everything they hold."""
@@ -65,6 +67,7 @@ class LocalEngine:
         self._publish = publish
         self._turned = turned
         self._pace = pace or Pace()
+        self._limits = dict.fromkeys(sources, self._pace.batch)
         self.last_checkpoint: float | None = None
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -102,8 +105,11 @@ class LocalEngine:
         for stream, source in self._sources.items():
             if self._pipeline.watermarks[stream].finished:
                 continue
-            messages = source.poll(limit, 0.0 if busy else self._pace.wait)
+            messages = source.poll(min(limit, self._limits[stream]), 0.0 if busy else self._pace.wait)
             busy = busy or len(messages) > 0
+            if len(messages):
+                size = sum(map(len, messages.values)) // len(messages) + 1
+                self._limits[stream] = max(min(self._pace.batch_bytes // size, self._pace.batch), 1)
             decoded = self._decode(stream, messages, stopping)
             if decoded is not None:
                 self._pipeline.take(stream, messages, decoded, self._clock.now())

@@ -21,8 +21,8 @@ from observer.codecs.arrow.encode import encode_labels, encode_predictions
 from observer.codecs.schema import avro_schema
 from tests.services.kafka import KafkaBroker
 from tests.services.observer import Observer
-from tests.services.prometheus import Prometheus
 from tests.services.process import free_port
+from tests.services.prometheus import Prometheus
 from tests.unit.pipeline.service import reference
 
 MINUTE = 60_000
@@ -117,7 +117,7 @@ def produce(broker: KafkaBroker, topic: str, values: Sequence[bytes], partitions
     assert producer.flush(60) == 0
 
 
-def only(prometheus: Prometheus, query: str, predicate=lambda value: True, timeout: float = 30) -> float:
+def only(prometheus: Prometheus, query: str, predicate=lambda _: True, timeout: float = 30) -> float:
     """The value of the one series that the query gives, once it satisfies the predicate."""
     (sample,) = prometheus.wait_for(
         query, lambda samples: len(samples) == 1 and predicate(samples[0].value), timeout

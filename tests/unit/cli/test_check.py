@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,10 @@ http: {{port: {port}}}
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def port() -> int:
     """A port that is free for a moment."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        number = listening.getsockname()[1]
-    yield number
+        return int(listening.getsockname()[1])
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_state_in_use(prepared: Path, observer: Observer) -> None:
     state.close()
     code, [line] = check(observer, "state")
     assert code == 0
-    assert "no other process uses it" in line
+    assert "nobody else uses it" in line
 
 
 def test_a_state_that_is_no_folder(prepared: Path, observer: Observer) -> None:
@@ -165,8 +165,6 @@ def test_a_schema_file_that_is_not_there(prepared: Path, observer: Observer) -> 
 
 
 def topic(samples: int, *, readable: bool = True, writable: bool | None = True) -> TopicReport:
-    import json
-
     payloads = [json.dumps(event).encode() for event in events(1)[:samples]]
     return TopicReport(
         brokers="h:1",

@@ -78,6 +78,7 @@ class MemorySource:
         self.next = {p: positions.get(p, 0) for p in self.partitions}
 
     def poll(self, limit: int, timeout: float) -> Messages:
+        del timeout  # memory never keeps anyone waiting
         values, indexes, origins = [], [], []
         size = 0 if self._random.random() < self._pauses else min(self._size, limit)
         for _ in range(size):

@@ -33,7 +33,7 @@ def settings_of(folder, **fields):
 
 
 def confusion(kept) -> dict:
-    """Counts [[true negative, false positive], [false negative, true positive]] by version, arm and segment."""
+    """Counts by actual class (rows) and predicted class (columns), of each version, arm and segment."""
     return {
         (key.version, key.arm, key.segment): outcomes.confusion.rows[:, :2].tolist()
         for (_, key), (_, outcomes) in kept.cohorts.items()
@@ -108,9 +108,8 @@ def test_the_configuration_says_more_than_the_reference(tmp_path):
     """A profile of features alone knows of no task."""
     path = tmp_path / "reference"
     reference({"x": [1.0, 2.0] * 50}, task=None, classes=(), positive=None).save(path)
-    ran = run(
-        settings_of(tmp_path, reference=path), {0: payloads([event(1, at(0.1))])}, {0: payloads([label(1, at(0.2))])}
-    )  # fmt: skip
+    labels = {0: payloads([label(1, at(0.2))])}
+    ran = run(settings_of(tmp_path, reference=path), {0: payloads([event(1, at(0.1))])}, labels)
     assert confusion(ran.kept) == {("1", "", ""): [[0, 0], [0, 1]]}
 
 
@@ -134,9 +133,8 @@ def test_multiclass_and_regression(tmp_path):
     pairs = [(1.0, 2.5), (4.0, 3.0), (-2.0, -2.0)]
     events = [event(i, at(0.1), prediction=p) for i, (_, p) in enumerate(pairs)]
     labels = [label(i, at(0.2), y) for i, (y, _) in enumerate(pairs)]
-    ran = run(
-        settings_of(tmp_path / "b", task="regression", positive=None), {0: payloads(events)}, {0: payloads(labels)}
-    )  # fmt: skip
+    settings = settings_of(tmp_path / "b", task="regression", positive=None)
+    ran = run(settings, {0: payloads(events)}, {0: payloads(labels)})
     ((_, outcomes),) = ran.kept.cohorts.values()
     found = {m.name: m.value for m in evaluate(outcomes)}
     actual, predicted = zip(*pairs, strict=True)
@@ -179,10 +177,14 @@ def test_cohorts_of_streams_that_ended_are_final(tmp_path):
 
 def test_cohorts_become_final_though_no_label_ever_comes(tmp_path):
     """Else a topic without a single label would keep everything for ever."""
+    window = {"size": "1m", "lateness": "0s"}
     settings = config(
-        tmp_path, models={"m": {"task": "binary", "positive": "1", "window": {"size": "1m", "lateness": "0s"}}},
-        labels={"horizon": "2m"}, idle_after="100ms", learn_unknown=False,
-    )  # fmt: skip
+        tmp_path,
+        models={"m": {"task": "binary", "positive": "1", "window": window}},
+        labels={"horizon": "2m"},
+        idle_after="100ms",
+        learn_unknown=False,
+    )
     events = [event(minute, at(minute + 0.5)) for minute in range(30)]
     ran = run(settings, {0: payloads(events)}, {0: []}, size=1)
     assert ran.kept.pending is not None
@@ -194,9 +196,8 @@ def test_a_cohort_is_reported_when_it_matures_without_a_new_label(tmp_path):
     """Labels come within seconds; the cohort then changes no more, and its maturity is news all the same."""
     events = [event(f"{minute}-{i}", at(minute) + i) for minute in range(4) for i in range(150)]
     labels = [label(one["id"], one["time"] + 1000) for one in events]
-    ran = run(
-        settings_of(tmp_path), {0: payloads(events)}, {0: payloads(labels)}, size=150, publish_every=0.0, turns=2
-    )  # fmt: skip
+    logs = {0: payloads(events)}, {0: payloads(labels)}
+    ran = run(settings_of(tmp_path), *logs, size=150, publish_every=0.0, turns=2)
     matured = {(r.start - START) // MINUTE for r in ran.reports.qualities if r.maturity == "matured"}
     assert matured == {0, 1}
     assert not any(report.final for report in ran.reports.qualities)

@@ -45,7 +45,9 @@ def stream(minutes, **fields):
 # Lateness
 
 
-@pytest.mark.parametrize(("policy", "kept_rows", "outcome"), [("fold", 3, "late_folded"), ("count", 2, "late_counted")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("policy", "kept_rows", "outcome"), [("fold", 3, "late_folded"), ("count", 2, "late_counted")]
+)
 @pytest.mark.parametrize("size", [1, 100])
 def test_an_event_behind_its_own_partition_is_late(tmp_path, policy, kept_rows, outcome, size):
     settings = config(tmp_path, models={"m": model(window={"late": policy})})
@@ -380,12 +382,11 @@ def test_the_learnt_reference_does_not_depend_on_polls_or_late_events(tmp_path):
         folder = tmp_path / str(size)
         folder.mkdir()
         settings = config(folder, models={"m": model(reference=LEARN)})
-        during = []
-        ran = run(
-            settings, {0: payloads(events)}, size=size,
-            during=lambda service, seen=during: seen.append(service.pipeline.monitors["m"].references["1"].version),
-        )  # fmt: skip
-        learnt.update(during)
+
+        def look(service):
+            learnt.add(service.pipeline.monitors["m"].references["1"].version)
+
+        ran = run(settings, {0: payloads(events)}, size=size, during=look)
         assert ran.kept.windows["m", "1", "", at(0)].n == 62
     assert len(learnt) == 1
 
@@ -408,9 +409,8 @@ def test_every_feature_of_a_new_version_is_learnt(tmp_path):
 
 
 def test_a_feature_that_was_declared_and_never_came_is_let_be(tmp_path, caplog):
-    settings = config(
-        tmp_path, models={"m": model(reference=LEARN, features={"x": {"type": "number"}, "no": {"type": "number"}})}
-    )  # fmt: skip
+    declared = {name: {"type": "number"} for name in ("x", "no")}
+    settings = config(tmp_path, models={"m": model(reference=LEARN, features=declared)})
     ran = run(settings, {0: payloads(learning(5))}, size=40)
     assert any(ran.kept.references.values())
     assert "no event has had the features no" in caplog.text
