@@ -27,7 +27,7 @@ SERVERS := $(CACHE)/servers.ready
 
 .PHONY: help
 help:  ## list the targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 .PHONY: demo
 demo: $(READY)  ## watch drift being found in a generated stream of events
@@ -61,6 +61,10 @@ format: $(READY)  ## format the code and repair what ruff can
 .PHONY: bench
 bench: $(READY) $(SERVERS)  ## measure speed and memory against the ceilings of this machine
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-statistics
+bench-statistics: $(READY)  ## simulate false alarms and delays of the evidence; about ten minutes
+	@$(BIN)/python -m benchmarks.statistics $(ARGS)
 
 .PHONY: setup
 setup: $(READY) $(SERVERS)  ## set everything up and run nothing

@@ -47,7 +47,9 @@ def rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     if "scrape" in results:
         found = results["scrape"]
         table.append((f"scrape of {found['series']:,} series", f"{found['http_seconds']:.2f} s", "1 s"))
-    table.extend((row["way"], f"{row['messages_per_cpu_s']:,.0f}/s", "") for row in results.get("consume", []))
+    table.extend(
+        (row["way"], f"{row['messages_per_cpu_s']:,.0f}/s", "") for row in results.get("consume", [])
+    )
     table.extend(
         (f"label join alone, {name}", json.dumps(found), "120,000/s")
         for name, found in results.get("join", {}).items()

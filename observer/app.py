@@ -253,8 +253,7 @@ def _dead_letters(config: Config) -> dict[Stream, DeadLetters]:
     letters: dict[Stream, DeadLetters] = {}
     for stream, spec in _streams(config).items():
         if isinstance(spec.source, FilesSpec):
-            path = config.dead_letters_file
-            letters[stream] = FileDeadLetters(path.with_name(f"{stream}-{path.name}"))
+            letters[stream] = FileDeadLetters(config.dead_letters_path(stream))
         elif spec.source.dead_letters is None:
             letters[stream] = NoDeadLetters()
         else:

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import fastavro
-import httpx
 import msgspec
 
 from observer.codecs import events
@@ -42,15 +41,18 @@ class SchemaRegistry:
     """
 
     def __init__(self, url: str, auth: tuple[str, str] | None = None, timeout: float = 10.0) -> None:
+        import httpx  # noqa: PLC0415 - a third of the service's start-up, and few have a registry
+
         self._url = url.rstrip("/")
         self._client = httpx.Client(auth=auth, timeout=timeout)
+        self._unreachable = httpx.HTTPError
 
     def __call__(self, schema_id: int) -> str:
         """Text of the schema; `Retryable` if the registry cannot be reached, `Permanent` if it refuses."""
         url = f"{self._url}/schemas/ids/{schema_id}"
         try:
             response = self._client.get(url)
-        except httpx.HTTPError as error:
+        except self._unreachable as error:
             raise Retryable(f"schema registry {url}: {error}") from error
         if response.status_code >= 500 or response.status_code == 429:
             raise Retryable(f"schema registry {url}: HTTP {response.status_code}")

@@ -85,12 +85,12 @@ NAMES_DROPPED = Metric(
 SOURCE_MESSAGES = Metric("observer_source_messages_total", "counter", _PARTITION, "", "Messages read.")
 SOURCE_BYTES = Metric("observer_source_bytes_total", "counter", ("stream",), "bytes", "Payload bytes read.")
 SOURCE_LAG = Metric("observer_source_lag_messages", "gauge", _PARTITION, "", "Messages not yet read.")
-SOURCE_GAPS = Metric(
-    "observer_source_gaps_total",
+SOURCE_LOST = Metric(
+    "observer_source_messages_lost_total",
     "counter",
     _PARTITION,
     "",
-    "Times that messages were gone from the source before they were read.",
+    "Messages that were gone from the source before they were read; at least so many.",
 )
 WATERMARK = Metric(
     "observer_watermark_timestamp_seconds",
@@ -375,7 +375,7 @@ PROCESS_FILES_MAX = Metric("process_max_fds", "gauge", (), "", "Most open file d
 SECTIONS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
     {
         "Events": (EVENTS, EVENTS_REJECTED, SPOILED_VALUES, DROPPED_VALUES, NAMES_DROPPED),
-        "Sources": (SOURCE_MESSAGES, SOURCE_BYTES, SOURCE_LAG, SOURCE_GAPS, WATERMARK, WATERMARK_DELAY),
+        "Sources": (SOURCE_MESSAGES, SOURCE_BYTES, SOURCE_LAG, SOURCE_LOST, WATERMARK, WATERMARK_DELAY),
         "Checkpoints": (CHECKPOINT_NUMBER, CHECKPOINT_AGE, CHECKPOINT_DURATION),
         "Windows": (
             WINDOWS_OPEN,

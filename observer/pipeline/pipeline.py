@@ -143,6 +143,9 @@ class Pipeline:
             if decoded.rejected:
                 self._reject(stream, decoded.rejected)
             self._count_source(stream, messages)
+        for partition, count in messages.lost.items():
+            where = (stream, partition.source, str(partition.number))
+            self._counters.add(catalog.SOURCE_LOST, where, count)
         watermarks.note_caught_up(messages.partitions, messages.caught_up)
         watermarks.finished = messages.finished
         self.positions.update(messages.positions)

@@ -61,6 +61,7 @@ class KafkaSource:
 
     def __init__(self, spec: KafkaSpec, stream: Stream) -> None:
         self.gaps: dict[Partition, int] = {}
+        self._told: dict[Partition, int] = {}
         self._spec = spec
         self._stream: Stream = stream
         self._trouble = Trouble(spec, ACCESS)
@@ -156,6 +157,8 @@ class KafkaSource:
                 self._next[number] = end  # markers of transactions take offsets too
                 self._caught_up.add(number)
                 moved.add(number)
+        lost = {place: gap - self._told.get(place, 0) for place, gap in self.gaps.items()}
+        self._told = dict(self.gaps)
         topic = self._spec.topic
 
         def origin(message: int) -> Origin:
@@ -168,6 +171,7 @@ class KafkaSource:
             positions={self._partitions[number]: int(self._next[number]) for number in sorted(moved)},
             origin=origin,
             caught_up=frozenset(self._caught_up),
+            lost={place: gap for place, gap in lost.items() if gap},
         )
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
