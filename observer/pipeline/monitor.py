@@ -264,7 +264,8 @@ class Monitor:
         dropped = late if window.late == "count" else np.zeros(len(batch), np.bool_)
         keep &= ~dropped
         late |= closed
-        columns = private(columns_of(batch), self._overrides.privacy, self._overrides.hash_key)
+        wishes = self._overrides
+        columns = private(columns_of(batch), wishes.privacy, wishes.hash_key, wishes.types)
         for code in np.unique(versions):
             mine = versions == code
             version = self.versions[code]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from observer.model import FeatureType, Task
 from observer.references import SAMPLE_ROWS, Overrides, Privacy
@@ -61,6 +61,14 @@ class ModelSpec(BaseModel):
     """Rows kept of every window, chosen by the hash of their id; 0 for none."""
     retention: Annotated[Milliseconds, Field(ge=0)] = 90 * 86_400_000
     """How long summaries of closed windows and cohorts are kept."""
+
+    @model_validator(mode="after")
+    def _distinct_segments(self) -> Self:
+        names = [spec.dimension for spec in self.segments]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"segments: {', '.join(twice)} is given twice; a dimension has one entry")
+        return self
 
     def overrides(self, hash_key: bytes = b"") -> Overrides:
         """What a reference must respect."""

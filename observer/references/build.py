@@ -58,7 +58,7 @@ def build(
         problems.append("the reference has no rows")
     if problems:
         raise ConfigError(problems)
-    columns = private(columns, overrides.privacy, overrides.hash_key)
+    columns = private(columns, overrides.privacy, overrides.hash_key, overrides.types)
     return _profile(keys, columns, overrides, description, segments or {})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from detectors.base import Categories, Column
+from detectors.summaries.categories import as_categories
 from observer.model import FeatureType, Task
 
 PREDICTION = "@prediction"
@@ -33,10 +34,15 @@ class Overrides:
     """Secret that hashed category names are keyed with; empty leaves guessable names guessable."""
 
 
-def private(columns: Mapping[str, Column], privacy: Mapping[str, Privacy], key: bytes) -> dict[str, Column]:
+def private(
+    columns: Mapping[str, Column],
+    privacy: Mapping[str, Privacy],
+    key: bytes,
+    types: Mapping[str, FeatureType] | None = None,
+) -> dict[str, Column]:
     """The columns that may be looked at, category names hashed where asked; one hash per distinct name.
 
-    Numbers are never hashed.
+    Numbers are hashed only where `types` declares them to be categories.
     """
     key = hashlib.blake2b(key).digest() if len(key) > hashlib.blake2b.MAX_KEY_SIZE else key
     out: dict[str, Column] = {}
@@ -44,8 +50,10 @@ def private(columns: Mapping[str, Column], privacy: Mapping[str, Privacy], key: 
         wish = privacy.get(name, "keep")
         if wish == "off":
             continue
-        if wish != "keep" and isinstance(column, Categories):
-            out[name] = Categories(column.codes, tuple(_hashed(text, key) for text in column.names))
+        named = isinstance(column, Categories) or (types or {}).get(name, "number") != "number"
+        if wish != "keep" and named:
+            categories = as_categories(column)
+            out[name] = Categories(categories.codes, tuple(_hashed(text, key) for text in categories.names))
         else:
             out[name] = column
     return out

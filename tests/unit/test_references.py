@@ -373,3 +373,11 @@ def test_contents_of_other_shapes_are_refused_or_read(small, name, wrong):
     content = {**unpack(outer["content"]), name: wrong}
     with suppress(ValueError):  # and no other error
         Reference.from_bytes(pack({**outer, "content": pack(content)}))
+
+
+def test_numbers_declared_to_be_categories_are_hashed_like_categories():
+    codes = Numbers(np.array([3.0, 4.0, np.nan, 3.0]))
+    seen = private({"zip": codes, "age": codes}, {"zip": "hash", "age": "hash"}, b"k", {"zip": "category"})
+    assert isinstance(seen["age"], Numbers)
+    assert not {"3", "4"} & set(seen["zip"].names)
+    assert seen["zip"].codes.tolist() == [0, 1, -1, 0]
