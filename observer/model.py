@@ -73,10 +73,10 @@ class Messages:
     positions: Mapping[Partition, int]
     origin: Callable[[int], Origin]
     caught_up: frozenset[int] = frozenset()
-    lost: Mapping[Partition, int] = field(default_factory=dict)
-    """Messages newly found to have been deleted unread; at least so many."""
     finished: bool = False
     """The source has ended: a file was read to its end (a Kafka topic never does)."""
+    lost: Mapping[Partition, int] = field(default_factory=dict)
+    """Messages newly found to have been deleted unread; at least so many."""
 
     def __len__(self) -> int:
         return len(self.values)

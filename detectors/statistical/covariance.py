@@ -46,7 +46,7 @@ class Covariance(Spec):
     applies_to: ClassVar[tuple[Kind, ...]] = ("table",)
     type: Literal["covariance"] = "covariance"
     minimum_effect: float = Field(0.2, ge=0, description="Frobenius norm, in whitened scores.")
-    min_rows: int = Field(100, ge=2, description="Rows that each side must hold; also 4 a column.")
+    min_rows: int = Field(500, ge=2, description="Rows that each side must hold; also 4 a column.")
     named: int = Field(3, ge=0, description="Pairs of columns that a finding names.")
 
     def compare(

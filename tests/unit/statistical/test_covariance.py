@@ -80,7 +80,7 @@ def test_too_few_columns(columns):
 
 def test_too_few_rows_for_the_columns():
     rng = np.random.default_rng(7)
-    verdict = build("covariance").compare(
+    verdict = build("covariance", min_rows=100).compare(
         *tables(rng.standard_normal((40, 500)), rng.standard_normal((40, 120)))
     )[0]
     assert verdict.status is Status.INSUFFICIENT

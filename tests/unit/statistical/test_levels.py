@@ -93,5 +93,5 @@ def test_covariance(tails, d, n, m):
         x = 0.5 * rng.standard_normal(count) + rng.standard_normal((d, count))
         return x if tails == "normal" else x / np.sqrt(rng.chisquare(5, count) / 5)
 
-    p = [Covariance().compare(*tables(rows(n), rows(m)))[0].p_value for _ in range(50)]
+    p = [Covariance(min_rows=100).compare(*tables(rows(n), rows(m)))[0].p_value for _ in range(50)]
     check(np.array(p), slack=1.5 if tails == "normal" else 2.5, conservative=True)
