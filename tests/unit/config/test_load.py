@@ -248,7 +248,7 @@ _models = st.fixed_dictionaries(
         "task": st.sampled_from(["binary", "regression", None]),
         "classes": st.lists(_names, max_size=3),
         "window": st.fixed_dictionaries({}, optional={"size": st.integers(1, 10**6), "lateness": _durations}),
-        "segments": st.lists(st.sampled_from(_SEGMENTS), max_size=2),
+        "segments": st.lists(st.sampled_from(_SEGMENTS), max_size=2, unique_by=str),
         "judge": st.sampled_from(_judges),
         "retention": st.integers(0, 10**9),
     },
@@ -272,3 +272,8 @@ def test_what_was_loaded_loads_again_from_its_dump(data: dict[str, Any]) -> None
     first = config(yaml.safe_dump(data, allow_unicode=True))
     dumped = yaml.safe_dump(first.model_dump(mode="json", exclude={"hash_key"}), allow_unicode=True)
     assert config(dumped) == first
+
+
+def test_a_dimension_of_segments_is_given_once():
+    with pytest.raises(ConfigError, match="segments: t is given twice"):
+        config(f"{KAFKA}models: {{m: {{segments: [{{tag: t}}, {{feature: t}}]}}}}")
