@@ -255,7 +255,8 @@ LABELS_JOINED = Metric(
     ("model", "outcome"),
     "",
     "Labels by outcome: matched, corrected (replaces an earlier one), duplicate, stale (older than the one "
-    "in use), waiting (came before its prediction), expired (its prediction never came in time).",
+    "in use), waiting (came before its prediction), expired (its prediction never came in time), unused (the "
+    "model's task is not known yet).",
 )
 JOINS_PENDING = Metric(
     "observer_joins_pending",
