@@ -128,3 +128,45 @@ def test_results_become_visible_at_their_pace(tmp_path):
         assert "observer_windows_open" in text
         lag = one._live().series[catalog.SOURCE_LAG]
         assert lag == {("predictions", "memory", "0"): 11.0}
+
+
+def test_polls_are_bounded_by_bytes(tmp_path):
+    with service(tmp_path, batch=100, batch_bytes=1000) as one:
+        source = one.sources["predictions"]
+        asked, poll = [], source.poll
+        source.poll = lambda limit, timeout: asked.append(limit) or poll(limit, timeout)
+        one.run(after(3))
+    sizes = [len(value) for value in LOG[0][:10]]
+    assert asked[0] == 100
+    assert asked[1] == 1000 // (sum(sizes) // len(sizes) + 1)
+
+
+class Flaky:
+    """A codec whose schema registry is away for the first `times` polls."""
+
+    def __init__(self, codec, times: int) -> None:
+        self._codec, self._left = codec, times
+
+    def predictions(self, messages, now):
+        self._left -= 1
+        if self._left >= 0:
+            raise Retryable("the schema registry does not answer")
+        return self._codec.predictions(messages, now)
+
+
+def test_a_poll_that_cannot_be_decoded_yet_is_tried_again(tmp_path, caplog):
+    with service(tmp_path, retry_after=0.0) as one:
+        codecs = one.pipeline._codecs
+        codecs["predictions"] = Flaky(codecs["predictions"], 3)
+        one.run(after(8))  # three of the eight go by with asking whether to stop
+        assert "cannot be decoded yet: the schema registry does not answer" in caplog.text
+    assert saved(tmp_path) == 40
+
+
+def test_a_stop_while_decoding_has_to_wait_loses_nothing(tmp_path):
+    with service(tmp_path, retry_after=0.0) as one:
+        codecs = one.pipeline._codecs
+        codecs["predictions"] = Flaky(codecs["predictions"], 1000)
+        one.run(after(3))
+        assert one.pipeline.positions == {}
+    assert saved(tmp_path) == 0
