@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -174,10 +175,11 @@ class Pipeline:
             self._counters.add(catalog.SOURCE_MESSAGES, labels, int(counts[index]))
 
     def _reject(self, stream: Stream, rejected: Sequence[Rejected]) -> None:
-        for item in rejected:
-            known = item.model if item.model in self.monitors else ""
-            self._counters.add(catalog.EVENTS, (stream, known, "rejected"))
-            self._counters.add(catalog.EVENTS_REJECTED, (stream, item.reason))
+        models = Counter(item.model if item.model in self.monitors else "" for item in rejected)
+        for model, count in models.items():
+            self._counters.add(catalog.EVENTS, (stream, model, "rejected"), count)
+        for reason, count in Counter(item.reason for item in rejected).items():
+            self._counters.add(catalog.EVENTS_REJECTED, (stream, reason), count)
         self._dead_letters[stream].reject(rejected)
 
     def _predictions(self, batches: Sequence[Predictions], messages: Messages, now: float) -> None:

@@ -149,7 +149,8 @@ class KafkaBroker:
         properties = folder / "server.properties"
         settings = self._settings(folder / "data") | self._properties
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The first byte is fixed: an id that began with "-" would be taken for an option.
+        cluster = base64.urlsafe_b64encode(b"o" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         command = runtime.command("storage", "format", "-t", cluster, "-c", str(properties))
         done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
         if done.returncode:
