@@ -14,7 +14,7 @@ from observer.engines.local import LocalEngine, Pace
 from observer.errors import Permanent
 from observer.exporters.prometheus import PrometheusExporter
 from observer.exporters.reports import GaugeReports
-from observer.judge import WindowJudge
+from observer.judge import ModelJudge
 from observer.labels import LabelJoin
 from observer.metrics import Caps, Counters, Values, catalog
 from observer.model import QualityReport, Rejected, Schema, Stream, WindowReport
@@ -107,11 +107,20 @@ class Service:
         config, horizon = self.config, self.config.labels.horizon if self.config.labels else 0
         unknown = (config.defaults,) if config.learn_unknown else ()
         slack = max((model.window.lateness for model in (*config.models.values(), *unknown)), default=0)
-        judges: dict[str, WindowJudge] = {}
+        judges: dict[str, ModelJudge] = {}
 
-        def judge(model: str) -> WindowJudge:
+        def judge(model: str) -> ModelJudge:
             if model not in judges:
-                judges[model] = WindowJudge(config.model(model).judge)
+                spec = config.model(model)
+                judges[model] = ModelJudge(
+                    model,
+                    spec.judge,
+                    spec.budget,
+                    spec.window.size,
+                    spec.features,
+                    self.state,
+                    has_labels=config.labels is not None,
+                )
             return judges[model]
 
         def monitor(model: str) -> Monitor:

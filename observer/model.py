@@ -228,16 +228,91 @@ class WindowKey:
     start: int
 
 
+Tier = Literal["page", "ticket", "info"]
+"""How far a finding goes: it calls somebody, waits for working hours, or is only shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvidence:
+    """What one watched statistic says after a window."""
+
+    segment: str
+    subject: str
+    """Column name, `@prediction`, `@score`, `@label`, or `@table` for all columns at once."""
+    statistic: str
+    """Such as `location`, `spread`, `total_variation`, `missing`, `error_rate`."""
+    evidence: float
+    """Decimal logarithm of the evidence against "unchanged"; 0 is none."""
+    effect: float
+    """Estimated shift since it began, signed, in the statistic's unit."""
+    lower: float
+    """Lower confidence bound of its size, valid at all times."""
+    tier: Literal["page", "ticket", ""]
+    """What the stream has been raised to; `page` while it belongs to an open incident."""
+    since: int | None
+    """When the shift that a tier is about began, milliseconds; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceReport:
+    """Where the watch of a version stands after a window.
+
+    Attributes
+    ----------
+    watch : str
+        `inputs`: what comes in and what is predicted; `quality`: what labels say of it.
+    stage : str
+        `learning`: too few reference windows for evidence; `tickets`: too few to page; `paging`.
+    history, needed : int
+        Reference windows so far, and how many paging needs.
+    evidence, threshold : float
+        Decimal logarithms: mean evidence of the streams that could page, and where it pages.
+    incident : int or None
+        Start of the window that opened the incident that is open, milliseconds.
+    streams : tuple
+        Every stream; empty while learning.
+    closed : bool
+        With this window an incident ended: all its streams are verified stable.
+    """
+
+    watch: Literal["inputs", "quality"]
+    stage: Literal["learning", "tickets", "paging"]
+    history: int
+    needed: int
+    evidence: float
+    threshold: float
+    incident: int | None
+    streams: tuple[StreamEvidence, ...]
+    closed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A verdict worth a person's attention: drift that passed evidence and effect thresholds."""
+    """Something worth a person's attention."""
 
     window: WindowKey
     end: int
     subject: str
-    """Column name, `@prediction`, `@score`, or `@table` for all columns at once."""
+    """Column name, `@prediction`, `@score`, or `@table` for all columns at once; of the first cause."""
     detector: str
+    """The detector or, of a page or ticket, the watched statistic."""
     verdict: Verdict
+    tier: Tier = "info"
+    causes: tuple[StreamEvidence, ...] = ()
+    """The streams that caused it, strongest first; none where a single window's verdict did."""
+    since: int | None = None
+    """When it began, milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a watch says of one window: where it stands, and what is new."""
+
+    report: EvidenceReport
+    findings: tuple[Finding, ...]
+    raised: frozenset[tuple[str, str, str]] = frozenset()
+    """Segment, subject and detector of the window's own verdicts that become tickets: those newly of drift
+    while there are too few reference windows for evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +353,8 @@ class WindowReport:
     judged: tuple[Judged, ...]
     findings: tuple[Finding, ...]
     columns: tuple[ColumnState, ...]
+    evidence: EvidenceReport | None = None
+    """Of the version's watch, on the report of all events; None on those of segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +385,9 @@ class QualityReport:
     predictions: int
     labelled: int
     values: tuple[QualityValue, ...]
+    findings: tuple[Finding, ...] = ()
+    evidence: EvidenceReport | None = None
+    """Of the version's watch of quality, on its final report over all arms and segments."""
 
     @property
     def coverage(self) -> float:

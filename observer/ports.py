@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.summaries.outcomes import Outcomes
 from detectors.summaries.table import TableSummary
-from observer.model import Judged, Messages, Partition, QualityReport, Rejected, WindowReport
+from observer.model import (
+    EvidenceReport,
+    Judged,
+    Messages,
+    Partition,
+    QualityReport,
+    Rejected,
+    Said,
+    WindowReport,
+)
 
 
 class Clock(Protocol):
@@ -90,10 +100,44 @@ class PendingJoins(Protocol):
 
 
 class Judge(Protocol):
-    """Says of a window whether it departs from its reference."""
+    """Judges the windows of one model: each by itself, and all of a version in their order."""
 
     def judge(self, reference: TableSummary, window: TableSummary) -> tuple[Judged, ...]:
         """Every verdict on the window, corrected for how many there are."""
+
+    def inputs(
+        self,
+        version: str,
+        reference: TableSummary,
+        name: str,
+        start: int,
+        windows: Mapping[str, TableSummary],
+        judged: Mapping[str, Sequence[Judged]],
+    ) -> Said:
+        """Advance the watch of a version's inputs by one window; each once, in order of time.
+
+        `name` identifies the reference: with another one the watch begins anew. `windows` are the segments
+        that had enough events, `""` for all events; `judged` is what `judge` said of them.
+        """
+
+    def quality(self, version: str, start: int, cohorts: Mapping[str, Outcomes]) -> Said:
+        """Advance the watch of a version's quality by one final cohort, by segment; as `inputs`."""
+
+    def remember(
+        self, version: str, reference: TableSummary, name: str, lessons: Iterable[tuple[int, TableSummary]]
+    ) -> None:
+        """Begin the watch of a version's inputs with reference windows: start and summary, in time order."""
+
+    def resume(
+        self, version: str, reference: TableSummary | None, name: str
+    ) -> Mapping[str, tuple[int, EvidenceReport]]:
+        """Where a version's watches stood at the last checkpoint: by kind, the last window and the report."""
+
+    def close(self, version: str) -> int:
+        """A person ends the version's incidents; returns how many were open."""
+
+    def save(self) -> None:
+        """Write what changed into the state; the caller commits."""
 
 
 class Reports(Protocol):

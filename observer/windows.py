@@ -7,8 +7,10 @@ partition that is not idle, and a partition counts as idle only once it was read
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -167,3 +169,17 @@ class Watermarks:
         """Go on from what `reached` gave."""
         for partition, time in reached.items():
             self._partitions[partition] = _Progress(reached=time, heard=now)
+
+
+def storage_key(model: str, start: int, *rest: str) -> bytes:
+    """Key of a window: grouped by model, in order of time, of fixed size whatever the names."""
+
+    def digest(*texts: str) -> bytes:
+        return hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=12).digest()
+
+    return digest(model) + struct.pack(">Q", start) + digest(*rest)
+
+
+def model_prefix(model: str) -> bytes:
+    """What all `storage_key`s of a model begin with."""
+    return storage_key(model, 0)[:12]

@@ -104,6 +104,10 @@ class Adapter:
         self._stability.update(z, least, base.charge, self.patience)
         return self._evidence(values, stratum)
 
+    def standing(self) -> Evidence:
+        """What the streams said last, without another window: deviations are NaN."""
+        return self._evidence(np.full(len(self.baseline.streams), np.nan), 0)
+
     def reset(self, which: Bools) -> None:
         """Forget the evidence for a shift of the streams bool[K]."""
         self._detector.reset(which)

@@ -78,9 +78,10 @@ class Alarm:
     average of e-detectors is an e-detector under any dependence between streams, and leaving streams out only
     lowers it, so false pages come at most once in A windows on average.
 
-    **Incident**: the streams with evidence of at least A at the page, and those that follow within a day,
-    without another page. It ends when all are verified stable, or by `close`. A shift that lasts
-    does not page again; a shift of other streams, later, does.
+    **Incident**: the streams with evidence of at least A at the page (or the one with the most, where only
+    their mean has reached it), and those that follow within a day, without another page. It ends when all
+    are verified stable, or by `close`. A shift that lasts does not page again; a shift of other streams,
+    later, does.
 
     **Ticket**: e-d-BH, without either condition; not for effects verified to be smaller than what matters.
 
@@ -104,9 +105,15 @@ class Alarm:
         self.able = able
         self._settling = max(round(season.windows(1)), 1)
 
-    def update(self, log_evidence: Floats, material: Bools, verified: Bools, age: Ints) -> Decision:
-        """Advance by one window; fields of `Evidence`, float64[K], bool[K], bool[K], int64[K]."""
+    def update(
+        self, log_evidence: Floats, material: Bools, verified: Bools, age: Ints, share: float = 1.0
+    ) -> Decision:
+        """Advance by one window; fields of `Evidence`, float64[K], bool[K], bool[K], int64[K].
+
+        `share` is among how many alarms the budget is divided: each then waits so many times longer.
+        """
         now = self.windows
+        page_at = math.log(self.page_patience * share)
         self.windows += 1
         cleared = verified & (self.tier > Tier.QUIET)
         self._quiet(cleared)
@@ -116,14 +123,16 @@ class Alarm:
         # What has just been verified stable still has the evidence of the shift that is over.
         candidates = self.able & material & ~cleared & (self.tier < Tier.PAGE)
         counted = np.where(candidates, log_evidence, -np.inf)
-        log_mean = float(log_mean_exp(counted, float(max(len(counted), 1))))
-        page = log_mean >= math.log(self.page_patience)
+        log_mean = _log_mean(counted)
+        page = log_mean >= page_at
         settling = self.opened is not None and now - self.opened < self._settling
-        paged = (counted >= math.log(self.page_patience)) & (page or settling)
+        paged = (counted >= page_at) & (page or settling)
+        if page and not paged.any():
+            paged[counted.argmax()] = True
         page = page and not settling
         if page and self.opened is None:
             self.opened = now
-        ticketed = e_bh(np.where(cleared, -np.inf, log_evidence), 1 / self.ticket_patience)
+        ticketed = e_bh(np.where(cleared, -np.inf, log_evidence), 1 / (self.ticket_patience * share))
         ticketed &= ~verified & ~paged & (self.tier == Tier.QUIET)
         self.tier[ticketed], self.tier[paged] = Tier.TICKET, Tier.PAGE
         begun = ticketed | (paged & (self.since < 0))
@@ -131,6 +140,10 @@ class Alarm:
         return Decision(
             page, np.flatnonzero(paged), np.flatnonzero(ticketed), np.flatnonzero(cleared), closed, log_mean
         )
+
+    def log_mean(self, log_evidence: Floats, material: Bools) -> float:
+        """Of the streams that could page now: ln of their mean evidence."""
+        return _log_mean(np.where(self.able & material & (self.tier < Tier.PAGE), log_evidence, -np.inf))
 
     def close(self) -> None:
         """A person ends the incident; if its shift lasts, it pages again."""
@@ -152,3 +165,7 @@ class Alarm:
         tier, since = fields.array("tier", np.int8, size), fields.array("since", np.int64, size)
         opened = None if fields["opened"] is None else fields.count("opened")
         self.windows, self.tier, self.since, self.opened = fields.count("windows"), tier, since, opened
+
+
+def _log_mean(log_evidence: Floats) -> float:
+    return float(log_mean_exp(log_evidence, float(max(len(log_evidence), 1))))

@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import betaincinv, ndtr
 
-from detectors.base import Bools, DetectorError, Floats, Ints
-from detectors.evidence.edetector import log_mean_exp
-from detectors.summaries.packing import pack, unpack
+from detectors.base import DetectorError, Floats, Ints
+from detectors.evidence.restarting import Restarting
 
 GAINS = np.array([0.05, 0.1, 0.2, 0.5, 1.0])
 """Rises that the bets are best at, relative to the rate."""
@@ -32,7 +31,7 @@ def upper_rate(rate: Floats, rows: Ints) -> Floats:
     return np.asarray(np.where(few | (normal >= 1), exact, normal))
 
 
-class ECusum:
+class ECusum(Restarting):
     """K rates, each against its reference: S <- max(S, 1) prod(1 + λ(x - m)) over a window's x.
 
     m is an upper confidence bound of the reference rate, so that a rate which has not risen gives, on
@@ -46,21 +45,20 @@ class ECusum:
         Of the reference, 0..1.
     rows : int64[K]
         That the rate was seen in; at least 1.
-    minimum : float
+    minimum : float, or float64[K]
         Rise that does not matter yet; evidence then speaks of rises beyond it, and so grows faster where
         the reference rate is near 0.
     """
 
-    def __init__(self, rate: Floats, rows: Ints, minimum: float = 0.0) -> None:
+    def __init__(self, rate: Floats, rows: Ints, minimum: float | Floats = 0.0) -> None:
         rate, rows = np.asarray(rate, np.float64), np.asarray(rows, np.int64)
         if rate.shape != rows.shape or not ((rate >= 0) & (rate <= 1) & (rows >= 1)).all():
             raise DetectorError("reference rates: accepted are values of 0..1, each seen in at least 1 row")
         # A rate of 1 cannot rise; the bound stays just below so that its bets stay finite.
         self.bound = np.minimum(upper_rate(rate, rows) + minimum, 1 - 1e-9)
-        rise = GAINS[:, None] * np.maximum.reduce([rate, 1 / rows, np.full(rate.shape, minimum)])
+        rise = GAINS[:, None] * np.maximum.reduce([rate, 1 / rows, np.broadcast_to(minimum, rate.shape)])
         self.bets = np.minimum(rise / (self.bound * (1 - self.bound)), 0.9 / self.bound)
-        self._log_s = np.zeros_like(self.bets)
-        self._age = np.zeros(self.bets.shape, np.int64)
+        super().__init__(*self.bets.shape)
 
     def counted(self, hits: Ints | Floats, rows: Ints | Floats) -> Floats:
         """What a window gains, float64[G, K]: `hits` of its `rows`, each float64[K], are 1, the others 0."""
@@ -79,36 +77,3 @@ class ECusum:
         return np.stack(
             [np.bincount(streams, np.log1p(bet[streams] * excess), minlength=size) for bet in self.bets]
         )
-
-    def update(self, gained: Floats) -> None:
-        """Advance by one closed window; a gain of 0 leaves a stream as it is."""
-        seen = (gained != 0).any(axis=0)
-        begun = self._log_s > 0
-        self._log_s = np.where(seen, np.where(begun, self._log_s, 0.0) + gained, self._log_s)
-        self._age = np.where(seen, np.where(begun, self._age, 0) + 1, self._age)
-
-    def reset(self, which: Bools) -> None:
-        """Forget the evidence of the streams bool[K]."""
-        self._log_s = np.where(which, 0.0, self._log_s)
-        self._age = np.where(which, 0, self._age)
-
-    @property
-    def log_evidence(self) -> Floats:
-        """float64[K]: ln of the mean of the S over the bets; stands beside the adapter's in an alarm."""
-        return log_mean_exp(self._log_s, float(len(GAINS)))
-
-    @property
-    def age(self) -> Ints:
-        """int64[K]: windows since the rise, if it is one, began."""
-        return np.asarray(self._age[self._log_s.argmax(axis=0), np.arange(len(self.bound))])
-
-    def snapshot(self) -> bytes:
-        """The whole state but the reference."""
-        return pack({"log_s": self._log_s, "age": self._age})
-
-    def restore(self, state: bytes) -> None:
-        """Replace the state by one that `snapshot` gave for this reference; raises `ValueError` if not."""
-        fields = unpack(state)
-        log_s = fields.array("log_s", np.float64, *self._log_s.shape)
-        self._age = fields.array("age", np.int64, *self._age.shape)
-        self._log_s = log_s

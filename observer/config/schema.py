@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,10 +21,11 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from detectors.evidence.alarm import Budget
 from observer.codecs import AutoSpec, CodecSpec, Limits
-from observer.judge import JudgeSpec
+from observer.judge import Attention, JudgeSpec
 from observer.model import Stream
-from observer.pipeline.spec import LearnSpec, ModelSpec
+from observer.pipeline.spec import FeatureSpec, LearnSpec, ModelSpec
 from observer.sources.files import FilesSpec
 from observer.sources.kafka import KafkaSpec
 from observer.stores.lmdb import StateSpec
@@ -99,16 +101,36 @@ class LabelConfig(StreamConfig):
     """A label joins its prediction when it is dated at most this much later (or earlier)."""
 
 
+class FeatureConfig(FeatureSpec, Attention):
+    """What a person says of one feature, and how it is watched."""
+
+
 class ModelConfig(ModelSpec):
     """How one model is watched and judged."""
 
+    false_pages_per_month: Annotated[float, Field(gt=0, le=1_000)] = 1.0
+    """Pages in 30 days without a change that the model may cause, all versions, segments and features
+    together."""
+    false_tickets_per_month: Annotated[float, Field(gt=0, le=10_000)] = 4.0
+    """The same for tickets, which wait for working hours."""
+    features: Mapping[str, FeatureConfig] = {}
+    """What is said of single features, by name."""
     reference: Annotated[
         Annotated[Path, Tag("file")] | Annotated[LearnSpec, Tag("learn")], Discriminator(_origin)
     ] = LearnSpec()
-    """A file that `observer reference build` made; or `windows` and `rows`: how to learn one from live
-    traffic."""
+    """A file that `observer reference build` made (`{version}` in its path: one per version); or `windows`
+    and `rows`: how to learn one from live traffic."""
     judge: JudgeSpec = JudgeSpec()
     """What counts as drift."""
+
+    @property
+    def budget(self) -> Budget:
+        """The false alarms that the model may cause."""
+        return Budget(
+            alpha=self.judge.bound_alpha,
+            false_pages_per_month=self.false_pages_per_month,
+            false_tickets_per_month=self.false_tickets_per_month,
+        )
 
 
 class HttpConfig(_Section):

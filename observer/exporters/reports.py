@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detectors.base import Status
 from observer.metrics import Caps, Gauges, Snapshot, Values, catalog
-from observer.model import QualityReport, WindowReport
+from observer.model import EvidenceReport, QualityReport, WindowReport
 
 _WINDOW_STATUS = {
     "drift": Status.DRIFT,
@@ -23,7 +23,7 @@ class GaugeReports:
 
     def __init__(self, caps: Caps | None = None, keep: int = 24 * 3_600_000, horizon: int = 0) -> None:
         self._gauges = Gauges(caps)
-        self._keep = {"window": keep, "quality": keep + horizon}
+        self._keep = {"window": keep, "evidence": keep + horizon, "quality": keep + horizon}
         self._ends: dict[tuple[str, tuple[str, ...]], int] = {}
         self._newest: dict[str, int] = {}
 
@@ -62,11 +62,39 @@ class GaugeReports:
             for probability, value in column.quantiles:
                 values.set(catalog.COLUMN_QUANTILE, (*of_column, f"{probability:g}"), value)
         self._gauges.put((key.model, group), values)
+        if report.evidence is not None:
+            self._evidence(key.model, key.version, report.end, report.evidence)
+
+    def _evidence(self, model: str, version: str, end: int, report: EvidenceReport) -> None:
+        """Replace the series of a version's watch: streams of all events, of segments only those raised."""
+        group = ("evidence", version, report.watch)
+        if not self._admit(model, group, end):
+            return
+        values, watch = Values(), (model, version, report.watch)
+        for one in report.streams:
+            if one.segment and not one.tier:
+                continue
+            where = (model, version, one.segment, one.subject, one.statistic)
+            values.set(catalog.STREAM_EVIDENCE, where, one.evidence)
+            values.set(catalog.STREAM_EFFECT, where, one.effect)
+            values.set(catalog.STREAM_LOWER, where, one.lower)
+            values.set(catalog.STREAM_TIER, where, {"": 0, "ticket": 1, "page": 2}[one.tier])
+        values.set(catalog.EVIDENCE, watch, report.evidence)
+        values.set(catalog.EVIDENCE_THRESHOLD, watch, report.threshold)
+        values.set(catalog.EVIDENCE_STAGE, watch, {"learning": 0, "tickets": 1, "paging": 2}[report.stage])
+        values.set(catalog.HISTORY_WINDOWS, watch, report.history)
+        values.set(catalog.HISTORY_NEEDED, watch, report.needed)
+        values.set(catalog.INCIDENT_OPEN, watch, report.incident is not None)
+        if report.incident is not None:
+            values.set(catalog.INCIDENT_SINCE, watch, report.incident / 1000)
+        self._gauges.put((model, group), values)
 
     def quality(self, report: QualityReport) -> None:
         """Replace the series of the report's version, arm, segment and maturity, unless it is older."""
         cohort = (report.version, report.arm, report.segment)
         where = (report.model, *cohort, report.maturity)
+        if report.evidence is not None:
+            self._evidence(report.model, report.version, report.end, report.evidence)
         group = ("quality", *cohort, report.maturity)
         if not report.values or not self._admit(report.model, group, report.end):
             return

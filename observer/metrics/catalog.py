@@ -21,7 +21,10 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "arm": "`champion` or `challenger`; empty for all arms together.",
         "column": "Feature, `@prediction`, `@score`, `@table` for all columns at once; "
         "`other` for those beyond a cap.",
-        "detector": "Name in the detector catalog, such as `ks`.",
+        "detector": "Name in the detector catalog, such as `ks`; of a page or ticket its first statistic.",
+        "statistic": "What is watched of the column: `location`, `spread`, `total_variation`, `missing` ...",
+        "tier": "`page`, `ticket` or `info`.",
+        "watch": "`inputs`: what comes in and is predicted; `quality`: what labels say of it.",
         "metric": "Quality metric, such as `accuracy`; in `observer_series_capped` the name of a metric.",
         "maturity": "`matured`: nearly all labels have had time to come; else `provisional`.",
         "probability": "Which quantile: `0.05`, `0.5`, `0.95`.",
@@ -43,6 +46,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
 _WINDOW = ("model", "version", "segment")
 _COLUMN = (*_WINDOW, "column")
 _VERDICT = (*_COLUMN, "detector")
+_STREAM = (*_WINDOW, "column", "statistic")
+_WATCH = ("model", "version", "watch")
 _COHORT = ("model", "version", "arm", "segment", "maturity")
 _PARTITION = ("stream", "source", "partition")
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
@@ -207,7 +212,84 @@ DRIFT_WINDOW_ROWS = Metric(
     "observer_drift_window_rows", "gauge", _VERDICT, "", "Window rows that entered the comparison."
 )
 FINDINGS = Metric(
-    "observer_findings_total", "counter", ("model", "version", "detector"), "", "Verdicts of drift so far."
+    "observer_findings_total",
+    "counter",
+    ("model", "version", "detector", "tier"),
+    "",
+    "Findings so far: pages and tickets of a watch, and verdicts of drift on single windows.",
+)
+
+# --- evidence: what each version's watch says after its last window ---
+STREAM_EVIDENCE = Metric(
+    "observer_stream_evidence",
+    "gauge",
+    _STREAM,
+    "",
+    "Decimal logarithm of the evidence that the watched statistic has changed; 0 is none.",
+    fold="max",
+)
+STREAM_EFFECT = Metric(
+    "observer_stream_effect",
+    "gauge",
+    _STREAM,
+    "",
+    "Estimated shift of the watched statistic since it began, signed, in its own unit.",
+    fold="max",
+)
+STREAM_LOWER = Metric(
+    "observer_stream_effect_lower_bound",
+    "gauge",
+    _STREAM,
+    "",
+    "Lower confidence bound of the size of the shift, valid at all times.",
+    fold="max",
+)
+STREAM_TIER = Metric(
+    "observer_stream_tier",
+    "gauge",
+    _STREAM,
+    "",
+    "What the stream has been raised to: 0 nothing, 1 a ticket, 2 a page (part of an open incident).",
+    fold="max",
+)
+EVIDENCE = Metric(
+    "observer_page_evidence",
+    "gauge",
+    _WATCH,
+    "",
+    "Decimal logarithm of the mean evidence of the streams that could page.",
+)
+EVIDENCE_THRESHOLD = Metric(
+    "observer_page_evidence_threshold",
+    "gauge",
+    _WATCH,
+    "",
+    "Where the mean evidence pages: the logarithm of the windows between two false pages.",
+)
+EVIDENCE_STAGE = Metric(
+    "observer_watch_stage",
+    "gauge",
+    _WATCH,
+    "",
+    "0: too few reference windows for evidence, 1: too few to page, so tickets only, 2: it pages.",
+)
+HISTORY_WINDOWS = Metric(
+    "observer_watch_reference_windows", "gauge", _WATCH, "", "Reference windows that the watch has."
+)
+HISTORY_NEEDED = Metric(
+    "observer_watch_reference_windows_needed",
+    "gauge",
+    _WATCH,
+    "",
+    "Reference windows that the watch needs before it pages.",
+)
+INCIDENT_OPEN = Metric("observer_incident_open", "gauge", _WATCH, "", "1 while an incident is open, else 0.")
+INCIDENT_SINCE = Metric(
+    "observer_incident_opened_timestamp_seconds",
+    "gauge",
+    _WATCH,
+    "seconds",
+    "Start of the window that opened the incident, in event time since the epoch; absent without one.",
 )
 
 # --- columns: the last closed window ---
@@ -395,6 +477,19 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
             DRIFT_REFERENCE_ROWS,
             DRIFT_WINDOW_ROWS,
             FINDINGS,
+        ),
+        "Evidence": (
+            STREAM_EVIDENCE,
+            STREAM_EFFECT,
+            STREAM_LOWER,
+            STREAM_TIER,
+            EVIDENCE,
+            EVIDENCE_THRESHOLD,
+            EVIDENCE_STAGE,
+            HISTORY_WINDOWS,
+            HISTORY_NEEDED,
+            INCIDENT_OPEN,
+            INCIDENT_SINCE,
         ),
         "Columns": (
             COLUMN_MISSING,

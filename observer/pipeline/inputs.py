@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -18,6 +16,7 @@ from observer.model import Predictions, WindowKey
 from observer.ports import Checkpoints
 from observer.references import LATENCY, PREDICTION, SCORE, Reference
 from observer.segments import Dimension
+from observer.windows import model_prefix, storage_key
 
 OPEN, CLOSED = "windows", "closed"
 LEARNING_ROWS = 20_000
@@ -45,20 +44,6 @@ def _timed(starts: Ints, late: Bools) -> Iterator[tuple[int, bool, NDArray[np.in
     """`groups` of events by window, those in time and those late."""
     for code, rows in groups(starts * 2 + late):
         yield code // 2, bool(code % 2), rows
-
-
-def storage_key(model: str, start: int, *rest: str) -> bytes:
-    """Key of a window: grouped by model, in order of time, of fixed size whatever the names."""
-
-    def digest(*texts: str) -> bytes:
-        return hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=12).digest()
-
-    return digest(model) + struct.pack(">Q", start) + digest(*rest)
-
-
-def model_prefix(model: str) -> bytes:
-    """What all `storage_key`s of a model begin with."""
-    return storage_key(model, 0)[:12]
 
 
 def expired(state: Checkpoints, table: str, model: str, before: int) -> list[bytes]:
@@ -277,6 +262,14 @@ class Inputs:
         """Delete closed windows that start before `before`."""
         for key in expired(self.state, CLOSED, self.model, before):
             self.state.delete(CLOSED, key)
+
+    def closed_of(self, version: str, since: int) -> Iterator[Window]:
+        """Stored windows of a version, all segments together, from `since` on, oldest first."""
+        own = storage_key(self.model, 0, version, "")[20:]
+        first = storage_key(self.model, max(since, 0))[:20]
+        for key, value in self.state.scan(CLOSED, model_prefix(self.model)):
+            if key[20:] == own and key[:20] >= first:
+                yield self._read(value)
 
     def closed(self, start: int | None = None) -> Iterator[Window]:
         """Stored windows, oldest first; only those that start at `start` if it is given."""

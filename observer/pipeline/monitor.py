@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 from detectors.base import Bools, Categories, Ints
 from detectors.summaries.delays import Delays
 from detectors.summaries.packing import Packable, pack, unpack
-from detectors.summaries.table import Table
+from detectors.summaries.table import Table, TableSummary
+from observer.errors import ConfigError
 from observer.labels import Joined, LabelJoin, Outcome, record_dtype
 from observer.model import FeatureType, Labels, Predictions, Schema
 from observer.pipeline.cohorts import ARMS, Cohorts
@@ -19,8 +22,6 @@ from observer.pipeline.inputs import (
     Inputs,
     Window,
     columns_of,
-    model_prefix,
-    storage_key,
 )
 from observer.pipeline.learning import Learner
 from observer.pipeline.quality import Shape, settle
@@ -29,10 +30,16 @@ from observer.ports import Checkpoints
 from observer.references import Overrides, Reference, load, private
 from observer.segments import UNSETTLED, Dimension, SegmentSpec
 from observer.segments import settle as settle_segments
+from observer.windows import model_prefix, storage_key
 
 MODELS, REFERENCES, LEARNERS = "models", "references", "learners"
 MAX_VERSIONS = 50
+MOST_LESSONS = 2_000
+"""Stored windows that a watch may begin with."""
+LEAST_ROWS = 100
 OTHER = "other"
+VERSION = "{version}"
+"""In the path of a reference: a file per version, which comes with it."""
 
 
 @dataclass(slots=True)
@@ -84,6 +91,8 @@ class Monitor:
         self._tables: dict[str, Table] = {}
         self.learners: dict[str, Learner] = {}
         self.versions: list[str] = []
+        self.accepted: dict[str, tuple[str, str]] = {}
+        """Version -> the reference that a person made of its windows, and the one given that it replaces."""
         self.dimensions: tuple[Dimension, ...] = ()
         self.shape: Shape | None = None
         self.delays = Delays()
@@ -95,8 +104,9 @@ class Monitor:
         """Revision of the cohorts up to which they were reported."""
         self.matured_until: int | None = None
         """Cohorts that matured at or before this were reported so; None before the first time."""
+        wanted = spec.reference
         self._default: Reference | None = (
-            None if isinstance(spec.reference, LearnSpec) else load(spec.reference)
+            None if isinstance(wanted, LearnSpec) or VERSION in str(wanted) else load(wanted)
         )
         self._own = {version: load(path) for version, path in spec.versions.items()}
         hidden = frozenset(name for name, wish in self._overrides.privacy.items() if wish != "keep")
@@ -127,10 +137,17 @@ class Monitor:
             self.dimensions = tuple(Dimension(spec, tuple(values)) for spec, values in dimensions)
         if fields["shape"]:
             self.shape = Shape.from_bytes(fields["shape"])
+        self.accepted = {version: (own, given) for version, (own, given) in fields["accepted"].items()}
         for version in self.versions:
-            learnt = fields["learnt"].get(version)
-            if learnt is not None and self._given(version) is None:
-                stored_value = self._state.get(REFERENCES, self._reference_key(learnt))
+            given = self._given(version)
+            known = fields["learnt"].get(version) if given is None else None
+            own, instead_of = self.accepted.get(version, ("", ""))
+            if own and instead_of == (given.version if given else ""):
+                known = own
+            else:  # another one was given since
+                self.accepted.pop(version, None)
+            if known is not None:
+                stored_value = self._state.get(REFERENCES, self._reference_key(known))
                 if stored_value is not None:
                     self.references[version] = Reference.from_bytes(stored_value)
             self._assign(version)
@@ -164,10 +181,11 @@ class Monitor:
             "delays": self.delays.to_bytes(),
             "dimensions": [(d.spec.model_dump(mode="json"), list(d.values)) for d in self.dimensions],
             "shape": self.shape.to_bytes() if self.shape else b"",
+            "accepted": {version: list(pair) for version, pair in self.accepted.items()},
             "learnt": {
                 version: reference.version
                 for version, reference in self.references.items()
-                if self._given(version) is None
+                if self._given(version) is None and version not in self.accepted
             },
         }
         self._state.put(MODELS, model_prefix(self.name), pack(fields))
@@ -228,11 +246,18 @@ class Monitor:
         return np.asarray(codes[column.codes])
 
     def _given(self, version: str) -> Reference | None:
-        """The reference that the configuration gives the version."""
-        return self._own.get(version, self._default)
+        """The reference that the configuration gives the version, or that was handed over with it."""
+        own = self._own.get(version, self._default)
+        wanted = self.spec.reference
+        if own is None and isinstance(wanted, Path) and version:
+            path = Path(str(wanted).replace(VERSION, version.replace("/", "_")))
+            if path.exists():
+                own = self._own[version] = load(path)
+                self._keep(own)
+        return own
 
     def _assign(self, version: str) -> None:
-        reference = self._given(version) or self.references.get(version)
+        reference = self.references.get(version) or self._given(version)
         if reference is None:
             self.learners[version] = self._learner(version)
         else:
@@ -377,7 +402,7 @@ class Monitor:
     def _learn(self, version: str, learner: Learner) -> None:
         wanted, key = self.spec.reference, storage_key(self.name, 0, version)
         if not isinstance(wanted, LearnSpec):
-            return
+            wanted = LearnSpec()
         if not learner.enough(wanted):
             self._state.put(LEARNERS, key, learner.to_bytes())
             return
@@ -388,6 +413,55 @@ class Monitor:
         self._state.delete(LEARNERS, key)
         self._settle()
         self._open_cohorts()
+
+    def lessons(
+        self, version: str, before: int, since: int | None = None
+    ) -> Iterator[tuple[int, TableSummary]]:
+        """Stored windows of a version that start before `before`, under its present reference, oldest first.
+
+        From `since` on, if it is given; else those that were learnt from. Windows of another reference can
+        be summarised again from their sampled rows only.
+        """
+        reference = self.references.get(version)
+        if reference is None:
+            return
+        table = replace(reference.table, sample_size=0)
+        earliest = max(since or 0, before - MOST_LESSONS * self.spec.window.size)
+        for window in self.inputs.closed_of(version, earliest):
+            known = since is not None or window.reference in {"", reference.version}
+            if not known or window.key.start >= before or window.summary.n < self.spec.window.min_events:
+                continue
+            if window.reference == reference.version:
+                yield window.key.start, window.summary
+            elif len(window.summary.sample):
+                sample = window.summary.sample
+                again = table.zero()
+                again.update(
+                    table.encode(sample.keys, {name: sample.column(name) for name in sample.columns})
+                )
+                yield window.key.start, again
+
+    def accept(self, version: str, since: int) -> Reference:
+        """Make what the version's windows show from `since` on its new reference.
+
+        Raises `ConfigError` when they hold too little.
+        """
+        before = self.references.get(version)
+        if before is None:
+            raise ConfigError([f"model {self.name}: version {version!r} has no reference yet to replace"])
+        learner = Learner()
+        for window in self.inputs.closed_of(version, since):
+            if window.summary.n >= self.spec.window.min_events and len(window.summary.sample):
+                learner.add(window)
+        if len(learner.sample) < LEAST_ROWS:
+            held = f"the windows since then hold {len(learner.sample)} sampled rows, {LEAST_ROWS} are needed"
+            raise ConfigError([f"model {self.name}, version {version!r}: {held}"])
+        reference = learner.reference(self.name, self._overrides)
+        self._keep(reference)
+        given = self._given(version)
+        self.accepted[version] = (reference.version, given.version if given else "")
+        self.references[version] = reference
+        return reference
 
     def last_closed(self) -> int:
         """Start of the latest window that event time has passed; 0 if it has passed none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from detectors.base import Floats, Status
 from detectors.quality import evaluate
 from detectors.summaries.histogram import Histogram
 from detectors.summaries.table import TableSummary
-from observer.model import ColumnState, Finding, Judged, QualityReport, QualityValue, WindowReport
+from observer.model import ColumnState, Finding, Judged, QualityReport, QualityValue, Said, WindowReport
 from observer.pipeline.cohorts import CohortKey
 from observer.pipeline.inputs import Window
 from observer.pipeline.monitor import Monitor
@@ -50,6 +51,18 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
         findings,
         tuple(_columns(summary)),
     )
+
+
+def with_evidence(report: WindowReport, said: Said) -> WindowReport:
+    """A window's report with what its version's watch says: pages and tickets on that of all events."""
+    segment = report.key.segment
+    own = tuple(
+        replace(one, tier="ticket") if (segment, one.subject, one.detector) in said.raised else one
+        for one in report.findings
+    )
+    if segment:
+        return replace(report, findings=own)
+    return replace(report, findings=(*said.findings, *own), evidence=said.report)
 
 
 def _columns(summary: TableSummary) -> Iterator[ColumnState]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -41,7 +42,8 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reference: Path | LearnSpec = LearnSpec()
-    """A file that `observer reference build` made, or how to learn one from live traffic."""
+    """A file that `observer reference build` made (`{version}` in its path: one per version), or how to learn
+    one from live traffic."""
     versions: dict[str, Path] = {}
     """References of versions that have one of their own."""
     task: Task | None = None
@@ -50,7 +52,7 @@ class ModelSpec(BaseModel):
     """Names of all classes, in the order that reports give them; taken from the reference if not given."""
     positive: str | None = None
     """Name of the positive class of a binary task."""
-    features: dict[str, FeatureSpec] = {}
+    features: Mapping[str, FeatureSpec] = {}
     window: WindowSpec = WindowSpec()
     segments: Annotated[tuple[SegmentSpec, ...], Field(max_length=8)] = ()
     min_labels: Annotated[int, Field(ge=1)] = 100

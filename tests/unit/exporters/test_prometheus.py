@@ -122,8 +122,8 @@ def test_the_formats_own_spelling_of_odd_numbers(content_type):
 def test_families_are_grouped_and_announced_once():
     capped = gauges((catalog.SERIES_CAPPED, ("observer_window_rows",), 1))
     counters = Counters(limit=1)
-    counters.add(catalog.FINDINGS, ("a", "1", "ks"))
-    counters.add(catalog.FINDINGS, ("b", "1", "ks"))
+    counters.add(catalog.FINDINGS, ("a", "1", "ks", "info"))
+    counters.add(catalog.FINDINGS, ("b", "1", "ks", "info"))
     text = PrometheusExporter(counters, lambda: capped).render(TEXT)[0].decode()
     announced = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert announced == sorted(set(announced))

@@ -1,9 +1,8 @@
-"""The control plane: summaries of a window against its reference become verdicts."""
+"""What a model's configuration says to the judge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,12 +16,9 @@ from pydantic import (
 
 from detectors import catalog
 from detectors.base import DetectorError
-from detectors.statistical.multiple import correct
-from detectors.statistical.spec import Kind, Spec
-from detectors.summaries.table import TableSummary
-from observer.model import Judged
-
-TABLE = "@table"
+from detectors.statistical.spec import Spec
+from detectors.watch.streams import MINIMA
+from observer.model import Tier
 
 
 def _built(value: object) -> object:
@@ -49,6 +45,31 @@ class _Known:
         return {"anyOf": [{"enum": catalog.names()}, full]}
 
 
+class Attention(BaseModel):
+    """What a person says of how one feature is watched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tier: Tier = "page"
+    """The most that a change of this feature may lead to: `page`, `ticket` or `info`."""
+    minimum: dict[str, Annotated[float, Field(ge=0, lt=1_000)]] = {}
+    """Smallest effect that matters, by statistic: `location`, `spread`, `total_variation`, `missing` ..."""
+
+    @field_validator("minimum")
+    @classmethod
+    def _known(cls, minimum: dict[str, float]) -> dict[str, float]:
+        return known_statistics(minimum)
+
+
+def known_statistics(minimum: dict[str, float]) -> dict[str, float]:
+    """The same, if all are statistics that are watched; raises `ValueError` naming those that are."""
+    unknown = sorted(set(minimum) - set(MINIMA))
+    if unknown:
+        msg = f"no statistic {', '.join(map(repr, unknown))}; accepted: {', '.join(MINIMA)}"
+        raise ValueError(msg)
+    return minimum
+
+
 class JudgeSpec(BaseModel):
     """Which detectors judge a window, and how sure they must be."""
 
@@ -58,6 +79,21 @@ class JudgeSpec(BaseModel):
     """Chance that an unchanged window of independent rows shows any drift at all (Holm over all verdicts)."""
     detectors: tuple[Annotated[Any, BeforeValidator(_built), _Known()], ...] | None = None
     """Names or parameters of detectors, for the kinds of column each applies to; default: the catalog's."""
+    correction: Literal["holm", "benjamini_hochberg", "e_bh"] = "holm"
+    """How the verdicts of one window are corrected for their number: `holm` bounds the chance of any false
+    one, `benjamini_hochberg` and `e_bh` (under any dependence) the share of false ones."""
+    minimum: dict[str, Annotated[float, Field(ge=0, lt=1_000)]] = {}
+    """Smallest effect that may page, by watched statistic: `location` 0.02, `spread` 0.06, `total_variation`
+    0.02 ...; of a feature: `features.<name>.minimum`."""
+    bound_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Chance that the lower bound of an effect is ever above it."""
+    utc_offset: Annotated[float, Field(ge=-14, le=14)] = 0.0
+    """Hours by which the users' local time is ahead of UTC: days and weekends are theirs."""
+
+    @field_validator("minimum")
+    @classmethod
+    def _watched(cls, minimum: dict[str, float]) -> dict[str, float]:
+        return known_statistics(minimum)
 
     @field_validator("detectors")
     @classmethod
@@ -67,41 +103,3 @@ class JudgeSpec(BaseModel):
         if again:  # their verdicts would share one series
             raise ValueError(f"accepted: each detector once; more than once: {', '.join(again)}")
         return detectors
-
-
-class WindowJudge:
-    """Runs the detectors over a window and corrects their verdicts as one family."""
-
-    def __init__(self, spec: JudgeSpec) -> None:
-        self._alpha = spec.alpha
-        chosen = spec.detectors
-        self._detectors: dict[Kind, Sequence[catalog.ColumnDetector]] = {
-            kind: catalog.defaults(kind)
-            if chosen is None
-            else [
-                cast("catalog.ColumnDetector", detector) for detector in chosen if kind in detector.applies_to
-            ]
-            for kind in ("number", "category", "table")
-        }
-
-    def judge(self, reference: TableSummary, window: TableSummary) -> tuple[Judged, ...]:
-        """Every verdict on the window, corrected for how many there are."""
-        asked: list[tuple[str, str]] = []
-        verdicts = []
-        sides = (
-            ("number", reference.numbers, window.numbers, window.numbers.names),
-            ("category", reference.categories, window.categories, window.categories.names),
-            ("table", reference, window, (TABLE,)),
-        )
-        for kind, before, now, names in sides:
-            if not names:
-                continue
-            for detector in self._detectors[cast("Kind", kind)]:
-                found = detector.compare(before, now, self._alpha)
-                verdicts.extend(found)
-                asked.extend((name, detector.name) for name in names[: len(found)])
-        corrected = correct(verdicts, self._alpha)
-        return tuple(
-            Judged(name, detector, verdict)
-            for (name, detector), verdict in zip(asked, corrected, strict=True)
-        )

@@ -1,0 +1,1 @@
+"""Detectors of other packages, run in worker processes with interpreters of their own."""

@@ -1,0 +1,1 @@
+"""Detectors that learn from the rows a window keeps: kernels, classifiers."""

@@ -1,0 +1,54 @@
+"""One window by itself: every detector's verdict, corrected as one family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from detectors import catalog
+from detectors.statistical.multiple import correct
+from detectors.statistical.spec import Kind
+from detectors.summaries.table import TableSummary
+from observer.judge.spec import JudgeSpec
+from observer.model import Judged
+
+TABLE = "@table"
+
+
+class WindowJudge:
+    """Runs the detectors over a window and corrects their verdicts as one family."""
+
+    def __init__(self, spec: JudgeSpec) -> None:
+        self._alpha = spec.alpha
+        self._correction = spec.correction
+        chosen = spec.detectors
+        self._detectors: dict[Kind, Sequence[catalog.ColumnDetector]] = {
+            kind: catalog.defaults(kind)
+            if chosen is None
+            else [
+                cast("catalog.ColumnDetector", detector) for detector in chosen if kind in detector.applies_to
+            ]
+            for kind in ("number", "category", "table")
+        }
+
+    def judge(self, reference: TableSummary, window: TableSummary) -> tuple[Judged, ...]:
+        """Every verdict on the window, corrected for how many there are."""
+        asked: list[tuple[str, str]] = []
+        verdicts = []
+        sides = (
+            ("number", reference.numbers, window.numbers, window.numbers.names),
+            ("category", reference.categories, window.categories, window.categories.names),
+            ("table", reference, window, (TABLE,)),
+        )
+        for kind, before, now, names in sides:
+            if not names:
+                continue
+            for detector in self._detectors[cast("Kind", kind)]:
+                found = detector.compare(before, now, self._alpha)
+                verdicts.extend(found)
+                asked.extend((name, detector.name) for name in names[: len(found)])
+        corrected = correct(verdicts, self._alpha)
+        return tuple(
+            Judged(name, detector, verdict)
+            for (name, detector), verdict in zip(asked, corrected, strict=True)
+        )
