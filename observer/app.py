@@ -11,6 +11,7 @@ from importlib.metadata import version
 from observer.codecs import Codec, codec
 from observer.config import Config, StreamConfig
 from observer.engines.local import LocalEngine, Pace
+from observer.engines.orders import Orders
 from observer.errors import Permanent
 from observer.exporters.prometheus import PrometheusExporter
 from observer.exporters.reports import GaugeReports
@@ -74,6 +75,7 @@ class Service:
             self.pipeline = self._pipeline((self._gauges, *reports))
             self.exporter = PrometheusExporter(self.counters, self._live)
             heartbeat = Heartbeat(clock, _STUCK_AFTER)
+            self._orders = Orders()
             self.engine = LocalEngine(
                 self.pipeline,
                 self.sources,
@@ -82,10 +84,12 @@ class Service:
                 self.publish,
                 heartbeat.beat,
                 pace or Pace(checkpoint_every=config.checkpoint_every / 1000),
+                self._orders,
             )
             self.server: Server | None = None
             if serve:
-                app = create_app(self.exporter.render, heartbeat, self._ready)
+                token = config.http.token.get_secret_value()
+                app = create_app(self.exporter.render, heartbeat, self._ready, self, token)
                 self.server = Server(app, config.http.host, config.http.port)
                 self.server.start()
                 self._close.callback(self.server.stop)
@@ -102,6 +106,26 @@ class Service:
     def run(self, stopping: Callable[[], bool]) -> None:
         """Work until told to stop, or until the sources end."""
         self.engine.run(stopping)
+
+    # What people decide
+
+    def accept(self, model: str, version: str, since: int | None) -> str:
+        """Make what a version's windows show from `since` (milliseconds) on its new reference."""
+
+        def order() -> str:
+            reference = self.pipeline.accept(model, version, since)
+            return f"{model} {version}: reference {reference.version}, {reference.description}"
+
+        return self._orders.give(order)
+
+    def close(self, model: str, version: str) -> str:
+        """End a version's incidents; a change that lasts pages again."""
+
+        def order() -> str:
+            closed = self.pipeline.close_incidents(model, version)
+            return f"{model} {version}: {closed} incident{'s' * (closed != 1)} closed"
+
+        return self._orders.give(order)
 
     def _pipeline(self, reports: Sequence[Reports]) -> Pipeline:
         config, horizon = self.config, self.config.labels.horizon if self.config.labels else 0

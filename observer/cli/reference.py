@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from observer.cli.main import config_option
+from observer.cli.orders import order, url_option
 from observer.errors import Permanent
 
 _BUILD = """\b
@@ -21,10 +23,15 @@ Example:
   observer reference show churn.reference --plot churn.png
 """
 
+_ACCEPT = """\b
+Example:
+  observer reference accept -c observer.yaml churn 7 --since 2026-11-20T00:00:00Z
+"""
+
 
 @click.group()
 def command() -> None:
-    """Build and look at reference profiles: what a model's events look like when all is well."""
+    """Build, look at and accept reference profiles: what a model's events look like when all is well."""
 
 
 @command.command(name="build", epilog=_BUILD)
@@ -68,7 +75,7 @@ def build_command(
         config = load_config(config_path)
         overrides = config.model(model).overrides(config.hash_key.get_secret_value().encode())
     rows = read(source, model, Roles(prediction, score, id_column, drop))
-    reference = build(rows.keys, rows.columns, overrides, source.name, rows.tags)
+    reference = build(rows.keys, rows.columns, overrides, source.name, rows.tags, rows.vectors)
     try:
         reference.save(output)
     except OSError as error:
@@ -106,3 +113,34 @@ def show_command(path: Path, plot: Path | None) -> None:
 
         draw_reference(reference, plot)
         click.echo(f"drawn into {plot}")
+
+
+@command.command(name="accept", epilog=_ACCEPT)
+@config_option
+@url_option
+@click.option("--since", metavar="TIME", help="RFC 3339, or milliseconds since the epoch.")
+@click.argument("model")
+@click.argument("version")
+def accept_command(path: Path, url: str | None, since: str | None, model: str, version: str) -> None:
+    """Make what VERSION of MODEL shows now its reference, in a running service.
+
+    The new reference is made of the windows from --since on; by default from where the open incident, or
+    else the first ticket, says that the change began. The incident ends, and the watch begins anew with
+    those windows.
+    """
+    body: dict[str, object] = {"model": model, "version": version}
+    if since is not None:
+        body["since"] = _milliseconds(since)
+    click.echo(order(path, url, "reference/accept", body))
+
+
+def _milliseconds(text: str) -> int:
+    from datetime import UTC, datetime
+
+    if text.isdigit():
+        return int(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}; accepted: 2026-11-23T10:00:00Z, or milliseconds") from error
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -140,6 +140,8 @@ class HttpConfig(_Section):
     """Address to listen on; `0.0.0.0` for every IPv4 address of the machine, `::` for every IPv6 one."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
     """0 takes a free one, which the log names."""
+    token: SecretStr = SecretStr("")
+    """What requests that act (accept a reference, close an incident) must bear; without one none may."""
 
 
 class CapsConfig(_Section):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from observer.engines.orders import Orders
 from observer.errors import Retryable
 from observer.metrics import Counters, catalog
 from observer.model import Decoded, Messages, Stream
@@ -48,6 +49,8 @@ class LocalEngine:
         Makes the results so far visible; called after windows closed and every `Pace.publish_every`.
     turned : callable
         Called once a turn; tells the outside that the loop is alive.
+    orders : Orders, optional
+        What people decide meanwhile.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class LocalEngine:
         publish: Callable[[], None],
         turned: Callable[[], None],
         pace: Pace | None = None,
+        orders: Orders | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._sources = sources
@@ -67,6 +71,7 @@ class LocalEngine:
         self._publish = publish
         self._turned = turned
         self._pace = pace or Pace()
+        self._orders = orders or Orders()
         self._limits = dict.fromkeys(sources, self._pace.batch)
         self.last_checkpoint: float | None = None
 
@@ -90,6 +95,7 @@ class LocalEngine:
             if now - checkpointed >= self._pace.checkpoint_every:
                 checkpointed = now
                 self.checkpoint()
+            self._orders.carry_out(self.checkpoint)
             self._turned()
             if all(watermarks.finished for watermarks in self._pipeline.watermarks.values()):
                 break

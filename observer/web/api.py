@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import hmac
+import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from observer.errors import ConfigError, Retryable
 from observer.ports import Clock
 
 Render: TypeAlias = Callable[[str], tuple[bytes, str]]
@@ -25,7 +29,12 @@ observer
 /metrics  for Prometheus
 /healthz  200 while the service is alive, else 503 and why
 /readyz   200 once the service works on live events, else 503 and why
+
+POST, with a token (docs/false-alarms.md):
+/api/v1/reference/accept  make what is seen now the reference
+/api/v1/incidents/close   end an incident
 """
+_MOST_BYTES = 10_000
 # No browser may take a foreign string in plain text for a page.
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
@@ -53,7 +62,19 @@ class Heartbeat:
         return False, (f"the pipeline has not turned for {silence:.0f} s; the limit is {self._limit:g} s",)
 
 
-def create_app(render: Render, health: Probe, ready: Probe) -> Starlette:
+class Decisions(Protocol):
+    """What people may decide; each says what it did."""
+
+    def accept(self, model: str, version: str, since: int | None) -> str:
+        """Make what a version's windows show since then (milliseconds) its new reference."""
+
+    def close(self, model: str, version: str) -> str:
+        """End a version's incidents."""
+
+
+def create_app(
+    render: Render, health: Probe, ready: Probe, decisions: Decisions | None = None, token: str = ""
+) -> Starlette:
     """Build the ASGI application.
 
     Parameters
@@ -62,6 +83,10 @@ def create_app(render: Render, health: Probe, ready: Probe) -> Starlette:
         Gives the exposition; runs in a worker thread, so it may take its time.
     health, ready : callable
         Probes behind `/healthz` and `/readyz`.
+    decisions : Decisions, optional
+        Behind the endpoints that act.
+    token : str
+        What a request to those must bear; without one they refuse everybody.
     """
 
     async def index(_: Request) -> Response:
@@ -90,8 +115,77 @@ def create_app(render: Render, health: Probe, ready: Probe) -> Starlette:
             Route("/metrics", metrics),
             Route("/healthz", answer(health)),
             Route("/readyz", answer(ready)),
+            *acting(decisions, token),
         ]
     )
+
+
+def acting(decisions: Decisions | None, token: str) -> list[Route]:
+    """The endpoints that act: JSON in, JSON out, and a bearer token."""
+
+    def guarded(act: Callable[[str, str, dict[str, Any]], str]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            refusal = _refusal(request.headers.get("authorization", ""), token)
+            if refusal is not None:
+                return refusal
+            try:
+                body = json.loads(await _body(request))
+                model, version = body["model"], body["version"]
+                if not (isinstance(model, str) and isinstance(version, str)):
+                    raise TypeError("model and version")
+            except (ValueError, KeyError, TypeError):
+                return _json(400, 'accepted: a JSON object with texts "model" and "version"')
+            try:
+                # In a thread: the loop may be busy for a while.
+                return _json(200, await run_in_threadpool(act, model, version, body))
+            except ConfigError as error:
+                return _json(422, str(error))
+            except Retryable as error:
+                return _json(503, str(error))
+
+        return endpoint
+
+    if decisions is None:
+        return []
+
+    def accept(model: str, version: str, body: dict[str, Any]) -> str:
+        since = body.get("since")
+        if since is not None and not (isinstance(since, int) and not isinstance(since, bool)):
+            raise ConfigError(
+                [f"since: {since!r:.50}; accepted: milliseconds since the epoch, a whole number"]
+            )
+        return decisions.accept(model, version, since)
+
+    def close(model: str, version: str, _: dict[str, Any]) -> str:
+        return decisions.close(model, version)
+
+    return [
+        Route("/api/v1/reference/accept", guarded(accept), methods=["POST"]),
+        Route("/api/v1/incidents/close", guarded(close), methods=["POST"]),
+    ]
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise ValueError("too large")
+    return body
+
+
+def _refusal(header: str, token: str) -> Response | None:
+    if not token:
+        return _json(403, "switched off; set `http.token` in the configuration to allow it")
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        return _json(401, "a valid token is needed: Authorization: Bearer ...")
+    return None
+
+
+def _json(status: int, text: str) -> Response:
+    said = {"done" if status == 200 else "error": text}
+    return JSONResponse(said, status, headers=_HEADERS)
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
