@@ -79,6 +79,59 @@ class Categories:
 Column: TypeAlias = Numbers | Categories
 
 
+@dataclass(slots=True)
+class Vectors:
+    """A column of n vectors, such as embeddings, which need not all be of one length.
+
+    Attributes
+    ----------
+    values : float32[sum of the lengths]
+        The vectors one after another; finite.
+    lengths : int32[n]
+        Numbers in each row's vector; `NULL` (-1) where it is missing, `INVALID` (-2) where it is no
+        vector of finite numbers. Never 0.
+    """
+
+    values: NDArray[np.float32]
+    lengths: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @classmethod
+    def missing(cls, rows: int) -> Vectors:
+        """A column of `rows` missing vectors."""
+        return cls(np.empty(0, np.float32), np.full(rows, NULL, np.int32))
+
+    def take(self, rows: NDArray[np.intp] | slice) -> Vectors:
+        """The column at `rows`, an index array or a slice."""
+        taken = self.lengths[rows]
+        lengths, wanted = np.maximum(self.lengths, 0), np.maximum(taken, 0)
+        starts = (np.cumsum(lengths, dtype=np.int64) - lengths)[rows]
+        width = int(lengths.max(initial=0))
+        if width and len(self.values) == width * np.count_nonzero(lengths):  # all are of one length
+            return Vectors(self.values.reshape(-1, width)[starts[taken > 0] // width].ravel(), taken)
+        begin = np.cumsum(wanted, dtype=np.int64) - wanted
+        places = np.repeat(starts - begin, wanted) + np.arange(int(wanted.sum()))
+        return Vectors(self.values[places], taken)
+
+    def join(self, other: Vectors) -> Vectors:
+        """These rows followed by those of `other`."""
+        return Vectors(
+            np.concatenate((self.values, other.values)), np.concatenate((self.lengths, other.lengths))
+        )
+
+    def of_length(self, length: int) -> NDArray[np.float32]:
+        """The vectors of this length, in order: float32[rows that have it, length]."""
+        if (self.lengths[self.lengths > 0] == length).all():
+            return self.values.reshape(-1, length)
+        return self.take(np.flatnonzero(self.lengths == length)).values.reshape(-1, length)
+
+
+TableColumn: TypeAlias = Column | Vectors
+"""A column of a table: a value a row, or a vector a row."""
+
+
 class Status(StrEnum):
     """What a detector says of a window."""
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Protocol, TypeAlias, Union
 from pydantic import Field, TypeAdapter, ValidationError
 
 from detectors.base import DetectorError, Verdict
+from detectors.learned.fourier import FourierMmd
 from detectors.statistical.covariance import Covariance
 from detectors.statistical.data_quality import (
     Constant,
@@ -44,6 +45,7 @@ BUILT_IN: tuple[type[Spec], ...] = (
     ChiSquare,
     TotalVariation,
     Covariance,
+    FourierMmd,
     Missing,
     TypeErrors,
     OutOfRange,
@@ -55,6 +57,7 @@ BUILT_IN: tuple[type[Spec], ...] = (
 DEFAULTS: Mapping[Kind, tuple[str, ...]] = {
     "number": ("ks", "wasserstein", "missing", "type_errors", "out_of_range", "constant"),
     "category": ("g_test", "total_variation", "missing", "type_errors", "unseen_categories", "constant"),
+    "embedding": ("rff_mmd",),
     "table": ("covariance", "duplicates"),
     "outcomes": (),
 }
@@ -164,6 +167,8 @@ def part(kind: Kind, summary: TableSummary) -> Compared:
     """What a detector of `kind` compares, out of a table's summary."""
     if kind == "number":
         return summary.numbers
+    if kind == "embedding":
+        return summary.embeddings
     return summary.categories if kind == "category" else summary
 
 

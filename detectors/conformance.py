@@ -16,16 +16,17 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Categories, Column, Numbers, Status, Summary, Verdict
+from detectors.base import INVALID, NULL, Categories, Numbers, Status, Summary, TableColumn, Vectors, Verdict
 from detectors.catalog import ColumnDetector, part
 from detectors.statistical.spec import Kind, Spec
 from detectors.summaries.categories import Vocabularies, vocabulary
+from detectors.summaries.embeddings import sketched
 from detectors.summaries.histogram import Binning, quantile_boundaries
 from detectors.summaries.packing import unpack
 from detectors.summaries.scores import ScoreTable
 from detectors.summaries.table import Table, TableSummary
 
-Columns: TypeAlias = Mapping[str, Column]
+Columns: TypeAlias = Mapping[str, TableColumn]
 SummaryT = TypeVar("SummaryT", bound=Summary)
 BatchT = TypeVar("BatchT")
 
@@ -34,6 +35,7 @@ def table_of(columns: Columns, sample_size: int = 1000, bins: int = 256) -> Tabl
     """The table that `columns`, as a reference, define."""
     numbers = {name: c for name, c in columns.items() if isinstance(c, Numbers)}
     categories = {name: c for name, c in columns.items() if isinstance(c, Categories)}
+    embeddings = sketched([(name, c) for name, c in columns.items() if isinstance(c, Vectors)])[0].embeddings
     finite = [c.values[np.isfinite(c.values)] for c in numbers.values()]
     center = np.array([float(v.mean()) if len(v) else 0.0 for v in finite])
     binning = Binning(tuple(numbers), tuple(quantile_boundaries(v, bins) for v in finite), center, bins)
@@ -46,6 +48,7 @@ def table_of(columns: Columns, sample_size: int = 1000, bins: int = 256) -> Tabl
         ScoreTable.of(summarise(blank, columns).numbers),
         sample_size,
         frozenset(columns),
+        embeddings,
     )
 
 
@@ -60,13 +63,15 @@ def summarise(table: Table, columns: Columns, order: NDArray[np.intp] | None = N
     return summary
 
 
-def _rows(seed: int, n: int) -> dict[str, Column]:
+def _rows(seed: int, n: int) -> dict[str, TableColumn]:
     """Rows of every sort of column: plain, few values, one value, none, null-ridden, heavy-tailed."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal(n)
     holes = rng.random(n) < 0.3
     odd = np.where(holes, np.nan, x)
     odd[rng.random(n) < 0.02] = np.inf
+    lengths = np.where(holes, np.int32(INVALID), np.where(x > 2, NULL, 4)).astype(np.int32)
+    lengths[rng.random(n) < 0.05] = 3
     return {
         "plain": Numbers(x),
         "with_x": Numbers(x + rng.standard_normal(n)),
@@ -82,19 +87,41 @@ def _rows(seed: int, n: int) -> dict[str, Column]:
         "identifier": Categories(np.arange(n, dtype=np.int32), tuple(f"{seed}-{i}" for i in range(n))),
         "one": Categories(np.zeros(n, np.int32), ("only",)),
         "absent": Categories(np.full(n, -1, np.int32), ()),
+        "vector": Vectors(
+            rng.standard_normal(n * 8).astype(np.float32) * 1e30, np.full(n, 8, np.int32)
+        ),  # of numbers whose squares single precision cannot hold
+        "ragged": Vectors(rng.random(int(np.maximum(lengths, 0).sum()), np.float32), lengths),
+        "same vector": Vectors(np.ones(n * 2, np.float32), np.full(n, 2, np.int32)),
     }
 
 
-def _changed(columns: Columns) -> dict[str, Column]:
+def _changed(columns: Columns) -> dict[str, TableColumn]:
     """The same columns, every one of them changed out of recognition."""
-    out: dict[str, Column] = {}
+    out: dict[str, TableColumn] = {}
     for name, column in columns.items():
-        if isinstance(column, Numbers):
+        if isinstance(column, Vectors):
+            out[name] = Vectors(column.values * np.float32(-3) + np.float32(5), column.lengths)
+        elif isinstance(column, Numbers):
             out[name] = Numbers(np.where(np.isnan(column.values), 1.0, -3.0 * column.values + 5.0))
         else:
             out[name] = Categories(
                 np.maximum(column.codes, 0), tuple(f"new-{c}" for c in column.names) or ("x",)
             )
+    return out
+
+
+def _without(columns: Columns, code: int) -> dict[str, TableColumn]:
+    """300 rows of the same columns, all cells `NULL` or `INVALID`."""
+    codes, everywhere = np.full(300, code, np.int32), np.ones(300, np.bool_)
+    masks = (everywhere, None) if code == NULL else (None, everywhere)
+    out: dict[str, TableColumn] = {}
+    for name, column in columns.items():
+        if isinstance(column, Vectors):
+            out[name] = Vectors(np.empty(0, np.float32), codes)
+        elif isinstance(column, Numbers):
+            out[name] = Numbers(np.full(300, np.nan), *masks)
+        else:
+            out[name] = Categories(codes, ())
     return out
 
 
@@ -119,25 +146,15 @@ def _cases() -> dict[str, tuple[TableSummary, TableSummary]]:
     scaled.scores.sum *= 1e9
     scaled.scores.products *= 1e9
     scaled.counts.n *= 10**9
+    scaled.embeddings.counts *= 10**9
+    scaled.embeddings.sums *= 10**9
     nothing = table_of({})
-    nulls: dict[str, Column] = {
-        name: Numbers(np.full(300, np.nan), nulls=np.ones(300, np.bool_))
-        if isinstance(column, Numbers)
-        else Categories(np.full(300, -1, np.int32), ())
-        for name, column in rows.items()
-    }
-    wrong: dict[str, Column] = {
-        name: Numbers(np.full(300, np.nan), invalid=np.ones(300, np.bool_))
-        if isinstance(column, Numbers)
-        else Categories(np.full(300, -2, np.int32), ())
-        for name, column in rows.items()
-    }
     return {
         "unchanged": (reference, summarise(table, window)),
         "itself": (reference, reference),
         "changed": (reference, summarise(table, _changed(window))),
-        "all null": (reference, summarise(table, nulls)),
-        "all invalid": (reference, summarise(table, wrong)),
+        "all null": (reference, summarise(table, _without(rows, NULL))),
+        "all invalid": (reference, summarise(table, _without(rows, INVALID))),
         "empty window": (reference, table.zero()),
         "empty reference": (table.zero(), summarise(table, window)),
         "both empty": (table.zero(), table.zero()),

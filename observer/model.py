@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Categories, Column, Floats, Ints, Numbers, Verdict
+from detectors.base import Categories, Column, Floats, Ints, Numbers, Vectors, Verdict
 
 FeatureType = Literal["number", "category", "boolean"]
 Task = Literal["binary", "multiclass", "regression"]
@@ -127,6 +127,7 @@ class Predictions:
     prediction: Column
     scores: dict[str, Numbers]
     tags: dict[str, Categories]
+    embeddings: dict[str, Vectors] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.time)
@@ -148,6 +149,7 @@ class Predictions:
             self.prediction.take(rows),
             {name: column.take(rows) for name, column in self.scores.items()},
             {name: column.take(rows) for name, column in self.tags.items()},
+            {name: column.take(rows) for name, column in self.embeddings.items()},
         )
 
 

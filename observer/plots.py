@@ -1,9 +1,10 @@
-"""A reference as a picture: one small chart a column."""
+"""A reference as a picture, one small chart a column; and evidence over time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,8 +25,19 @@ _BINS = 40
 _FEW = 20  # numbers of at most so many different values are drawn value by value
 _TOP = 7
 _FILL, _REST, _DARK, _PALE = "#4878a8", "#b9c4d0", "#222222", "#6b6b6b"
+_THRESHOLD = "#c44e52"
 
 _Panel: TypeAlias = "tuple[str, str, Callable[[Axes], None]]"
+
+
+def may_draw(path: Path) -> None:
+    """Raise what stands in the way of a picture: `ConfigError` its suffix, `Permanent` missing matplotlib."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError([f"{path}: no picture of that kind; accepted: {', '.join(SUFFIXES)}"])
+    try:
+        import matplotlib.figure  # noqa: F401, PLC0415 - an extra, and slow to import
+    except ModuleNotFoundError as error:
+        raise Permanent("pictures need matplotlib: install ml-observer[plot]") from error
 
 
 def draw_reference(reference: Reference, path: Path) -> None:
@@ -46,13 +58,10 @@ def draw_reference(reference: Reference, path: Path) -> None:
     Permanent
         matplotlib is not installed, or the file cannot be written.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError([f"{path}: no picture of that kind; accepted: {', '.join(SUFFIXES)}"])
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import
-        from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise Permanent("pictures need matplotlib: install ml-observer[plot]") from error
+    may_draw(path)
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
+
     panels = sorted([*_numbers(reference), *_categories(reference)], key=_order)
     shown = panels[:MOST]
     down = max(math.ceil(len(shown) / _ACROSS), 1)
@@ -81,6 +90,77 @@ def draw_reference(reference: Reference, path: Path) -> None:
         figure.savefig(path, dpi=110)
     except OSError as error:
         raise Permanent(f"{path} cannot be written: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvidenceLine:
+    """The evidence of one watch over time, n windows.
+
+    Attributes
+    ----------
+    name : str
+    time : int64[n]
+        Ends of windows, milliseconds since the epoch.
+    evidence, threshold : float64[n]
+        Decimal logarithms: mean evidence, and where it pages; NaN where it cannot.
+    pages : int64[P]
+        When pages were sent.
+    """
+
+    name: str
+    time: Ints
+    evidence: Floats
+    threshold: Floats
+    pages: Ints
+
+
+def draw_evidence(lines: Sequence[EvidenceLine], path: Path) -> None:
+    """Draw a chart a watch: mean evidence against the threshold, pages marked; raises as `draw_reference`."""
+    may_draw(path)
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415 - as above
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
+
+    shown = lines[:MOST]
+    layout = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)
+    figure = Figure(figsize=(10, 2.6 * max(len(shown), 1) + 0.3), layout=layout, facecolor="white")
+    axes: Any = figure.subplots(max(len(shown), 1), 1, squeeze=False)
+    for line, ax in zip(shown, axes.flat, strict=False):
+        _evidence(line, ax)
+        locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise Permanent(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _evidence(line: EvidenceLine, ax: Axes) -> None:
+    time, pages = (moments.astype("datetime64[ms]") for moments in (line.time, line.pages))
+    pageable = line.threshold[np.isfinite(line.threshold)]
+    # Above the threshold only that it was reached matters: what follows it must not flatten the rest.
+    top = 1.6 * max(float(pageable.max(initial=0.0)), 1.0)
+    ax.plot(time, np.minimum(line.evidence, top), color=_FILL, linewidth=1.2)
+    ax.plot(time, line.threshold, color=_THRESHOLD, linewidth=1, linestyle="--")
+    if len(pageable):
+        at = int(np.flatnonzero(np.isfinite(line.threshold))[0])
+        ax.text(time[at], line.threshold[at], " pages here", va="bottom", fontsize=8, color=_THRESHOLD)
+    else:
+        ax.text(0.5, 0.5, "too little history to page", transform=ax.transAxes, ha="center", color=_PALE)
+    for page in pages:
+        ax.axvline(page, color=_THRESHOLD, linewidth=0.8, alpha=0.5)
+    reached = np.interp(line.pages, line.time, np.minimum(line.evidence, top))
+    ax.plot(pages, reached, "v", color=_THRESHOLD, markersize=8)
+    sent = f"{len(pages)} page{'s' * (len(pages) != 1)}"
+    ax.set_title(f"{_short(line.name, 80)}: {sent}", loc="left", fontsize=10, color=_DARK, parse_math=False)
+    ax.set_ylabel("mean evidence, log10", fontsize=8, color=_PALE)
+    ax.set_ylim(0, top * 1.05)
+    ax.tick_params(labelsize=8, colors=_PALE, length=2)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(_REST)
 
 
 def _order(panel: _Panel) -> tuple[bool, str]:

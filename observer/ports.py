@@ -124,9 +124,18 @@ class Judge(Protocol):
         """Advance the watch of a version's quality by one final cohort, by segment; as `inputs`."""
 
     def remember(
-        self, version: str, reference: TableSummary, name: str, lessons: Iterable[tuple[int, TableSummary]]
+        self,
+        version: str,
+        reference: TableSummary,
+        name: str,
+        lessons: Iterable[tuple[int, TableSummary]],
+        history: Sequence[bytes] = (),
     ) -> None:
-        """Begin the watch of a version's inputs with reference windows: start and summary, in time order."""
+        """Begin the watch of a version's inputs with reference windows, in time order, if it is new.
+
+        They are those that came with the reference, `history` (`detectors.watch.history.Row` in bytes), or
+        else `lessons`: start and summary of each.
+        """
 
     def resume(
         self, version: str, reference: TableSummary | None, name: str

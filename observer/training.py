@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -17,21 +17,22 @@ import pyarrow.json
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from detectors.base import Categories, Column, Numbers
+from detectors.base import Categories, Column, Numbers, Vectors
 from observer.clock import SystemClock
 from observer.codecs import AutoSpec, Limits, codec
 from observer.codecs.arrow import columns as arrow
-from observer.codecs.columns import concatenate
+from observer.codecs.columns import concatenate, concatenate_vectors
 from observer.codecs.keys import hash_ids
 from observer.errors import ConfigError, Permanent
 from observer.model import Predictions, Schema
-from observer.pipeline.inputs import columns_of
-from observer.references import LATENCY, PREDICTION, SCORE
+from observer.pipeline.inputs import values_of
+from observer.references import EMBEDDING, LATENCY, PREDICTION, SCORE
 from observer.sources.files import FileSource, FilesSpec
 
 MOST_ROWS = 1_000_000
 """Of more rows those with the smallest hashed ids are used: a uniform sample, the same at every run."""
-
+MOST_VECTORS = 10_000
+"""Rows whose embeddings are used, chosen likewise: 15 MB a column of 384 numbers."""
 _EVENT = {"id", "model", "time", "prediction"}
 _ROWS = 100_000
 _PARQUET, _CSV, _ARROW = {".parquet"}, {".csv"}, {".arrow", ".feather", ".ipc"}
@@ -77,6 +78,10 @@ class Rows:
     total: int = 0
     rejected: int = 0
     first_problem: str = ""
+    vectors: dict[str, Vectors] = field(default_factory=dict)
+    """Embeddings of at most `MOST_VECTORS` rows, in order of their keys."""
+    timed: bool = False
+    """They are events, which have times."""
 
 
 def read(path: Path, model: str, roles: Roles | None = None, most: int = MOST_ROWS) -> Rows:
@@ -84,10 +89,10 @@ def read(path: Path, model: str, roles: Roles | None = None, most: int = MOST_RO
 
     A file whose columns include id, model, time and prediction holds events, of which those of `model`
     are taken. Any other file is a plain table of that model, in which every column is a feature unless
-    `roles` says else. Nested columns are named with dots; where there are some under `features`, the table
-    is laid out as events are: those are the features, further members are what they are in events, and
-    what events do not have is left out. CSV and plain NDJSON are held in memory whole, so for many
-    gigabytes take Parquet.
+    `roles` says else, or an embedding if it holds lists of numbers. Nested columns are named with dots;
+    where there are some under `features`, the table is laid out as events are: those are the features,
+    further members are what they are in events, and what events do not have is left out. CSV and plain
+    NDJSON are held in memory whole, so for many gigabytes take Parquet.
 
     Raises
     ------
@@ -166,6 +171,23 @@ class _Sample(Generic[Part]):
         self._held = sum(len(keys) for keys, _ in self.parts)
 
 
+class _Vectors(_Sample[Mapping[str, Vectors]]):
+    """Embeddings of the rows with the smallest keys."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most, lambda part, rows: {name: part[name].take(rows) for name in part})
+
+    def columns(self) -> dict[str, Vectors]:
+        """The columns, rows in order of their keys."""
+        self.cut()
+        order = np.argsort(np.concatenate([keys for keys, _ in self.parts]), kind="stable")
+        names = sorted({name for _, part in self.parts for name in part})
+        return {
+            name: concatenate_vectors([(part.get(name), len(keys)) for keys, part in self.parts]).take(order)
+            for name in names
+        }
+
+
 # Events
 
 
@@ -178,6 +200,7 @@ def _events(path: Path, model: str, roles: Roles, most: int) -> Rows:
     decoder = codec(AutoSpec(), {model: Schema({})}, limits, learn_unknown=True)
     now = SystemClock().now()
     sample: _Sample[Predictions] = _Sample(most, Predictions.take)
+    vectors = _Vectors(min(most, MOST_VECTORS))
     rejected, problem, others = 0, "", set()
     source.open({})
     try:
@@ -192,7 +215,8 @@ def _events(path: Path, model: str, roles: Roles, most: int) -> Rows:
                 problem = f"{first.origin}: {first.reason}: {first.detail}"
             for batch in decoded.predictions:
                 if batch.model == model:
-                    sample.add(batch.keys[:, 0], batch)
+                    sample.add(batch.keys[:, 0], replace(batch, embeddings={}))
+                    vectors.add(batch.keys[:, 0], batch.embeddings)
                 else:
                     others.add(batch.model)
     finally:
@@ -202,7 +226,7 @@ def _events(path: Path, model: str, roles: Roles, most: int) -> Rows:
         found = ", ".join(sorted(others)[:10]) or f"no usable event at all ({problem or 'the file is empty'})"
         raise ConfigError([f"{path}: no events of model {model!r}; the file has: {found}"])
     batches = [batch for _, batch in sample.parts]
-    columns = _joined([(columns_of(batch), len(batch)) for batch in batches])
+    columns = _joined([(values_of(batch), len(batch)) for batch in batches])
     tags = _joined([(batch.tags, len(batch)) for batch in batches])
     return Rows(
         np.concatenate([keys for keys, _ in sample.parts]),
@@ -211,6 +235,8 @@ def _events(path: Path, model: str, roles: Roles, most: int) -> Rows:
         total=sample.total,
         rejected=rejected,
         first_problem=problem,
+        vectors={f"{EMBEDDING}.{name}": column for name, column in vectors.columns().items()},
+        timed=True,
     )
 
 
@@ -232,6 +258,7 @@ def _empty(column: Column) -> bool:
 
 def _plain(path: Path, roles: Roles, most: int) -> Rows:
     sample: _Sample[pa.Table] = _Sample(most, lambda part, rows: part.take(pa.array(rows)))
+    vectors, longest = _Vectors(min(most, MOST_VECTORS)), Limits().max_embedding_length
     id_column, seen = roles.id, 0
     for batch in _tables(path):
         part = _flat(batch)
@@ -243,14 +270,21 @@ def _plain(path: Path, roles: Roles, most: int) -> Rows:
             ids = arrow.text(ids).fill_null("")
         else:
             ids = pa.array(np.arange(seen, seen + part.num_rows)).cast(pa.large_string())
-        sample.add(hash_ids(ids, "")[:, 0], part)
+        keys = hash_ids(ids, "")[:, 0]
+        listed = [column.name for column in part.schema if arrow.is_vectors(column.type)]
+        sample.add(keys, part.drop_columns(listed))
+        arrays = {name: part.column(name).combine_chunks() for name in listed}
+        vectors.add(keys, {name: arrow.vectors(array, longest) for name, array in arrays.items()})
         seen += part.num_rows
     sample.cut()
     if not seen:
         raise ConfigError([f"{path}: has no rows"])
     table = pa.concat_tables([part for _, part in sample.parts], promote_options="default")
     rows = Rows(np.concatenate([keys for keys, _ in sample.parts]), {}, total=seen)
-    named = _roles(table.column_names, roles)
+    embeddings = vectors.columns()
+    named = _roles([*table.column_names, *embeddings], roles)
+    for name, column in embeddings.items():
+        _place(rows, name, named[name], column)
     for name in table.column_names:
         role = named[name]
         if role is None:
@@ -263,6 +297,16 @@ def _plain(path: Path, roles: Roles, most: int) -> Rows:
         else:
             rows.columns[role] = arrow.inferred(array)
     return rows
+
+
+def _place(rows: Rows, name: str, role: str | None, column: Vectors) -> None:
+    """Enter an embedding of a plain table, or say why not."""
+    if role == name and not name.startswith("tags."):
+        role = f"{EMBEDDING}.{name}"
+    if role is not None and role.startswith(EMBEDDING):
+        rows.vectors[role] = column
+    elif role is not None:
+        rows.notes[name] = "left out: it holds lists, which only an embedding of an event can be"
 
 
 def _unusable(kind: pa.DataType) -> str:
@@ -346,6 +390,8 @@ def _roles(columns: list[str], roles: Roles) -> dict[str, str | None]:
                 found[name] = name.replace("scores", SCORE, 1)
             elif name.startswith("features."):
                 found[name] = name.removeprefix("features.")
+            elif name.startswith("embeddings."):
+                found[name] = name.replace("embeddings", EMBEDDING, 1)
             elif not name.startswith("tags."):
                 found[name] = None  # as in events, whose further members are ignored
     found |= dict.fromkeys(filter(None, (roles.id, *roles.drop)))

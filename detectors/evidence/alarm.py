@@ -17,6 +17,8 @@ from detectors.summaries.packing import pack, unpack
 
 _MONTH = 30
 """Days."""
+_SETTLING = 4
+"""Windows, at least, in which what follows a page belongs to it: one change shows in several streams."""
 
 
 class Budget(BaseModel):
@@ -79,9 +81,9 @@ class Alarm:
     lowers it, so false pages come at most once in A windows on average.
 
     **Incident**: the streams with evidence of at least A at the page (or the one with the most, where only
-    their mean has reached it), and those that follow within a day, without another page. It ends when all
-    are verified stable, or by `close`. A shift that lasts does not page again; a shift of other streams,
-    later, does.
+    their mean has reached it), and those that follow within a day and within four
+    windows, without another page. It ends when all are verified stable, or by `close`. A shift that lasts
+    does not page again; a shift of other streams, later, does.
 
     **Ticket**: e-d-BH, without either condition; not for effects verified to be smaller than what matters.
 
@@ -103,7 +105,7 @@ class Alarm:
         self.opened: int | None = None
         """Window that opened the incident; None while there is none."""
         self.able = able
-        self._settling = max(round(season.windows(1)), 1)
+        self._settling = max(round(season.windows(1)), _SETTLING)
 
     def update(
         self, log_evidence: Floats, material: Bools, verified: Bools, age: Ints, share: float = 1.0

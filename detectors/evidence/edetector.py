@@ -73,7 +73,7 @@ class EDetector:
     @property
     def log_evidence(self) -> Floats:
         """float64[K]: ln M, M the mean of the S (not of their logarithms) over the stream's bets."""
-        flat = self.log_s.reshape(-1, len(self.rising))
+        flat = self.log_s.reshape(2 * len(BETS), len(self.rising))
         return log_mean_exp(flat, np.where(self.rising, len(BETS), 2 * len(BETS)))
 
     def leading(self, charge: Floats) -> tuple[Floats, Ints, Ints]:
@@ -89,7 +89,7 @@ class EDetector:
             1 up, -1 down.
         """
         size = len(self.rising)
-        flat, ages = self.log_s.reshape(-1, size), self.age.reshape(-1, size)
+        flat, ages = (each.reshape(2 * len(BETS), size) for each in (self.log_s, self.age))
         lead = flat.argmax(axis=0)
         columns = np.arange(size)
         log_s, age, bet = flat[lead, columns], ages[lead, columns], BETS[lead % len(BETS)]

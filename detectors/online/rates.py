@@ -11,8 +11,8 @@ from detectors.evidence.edetector import log_mean_exp
 from detectors.online.ecusum import GAINS, ECusum
 from detectors.summaries.packing import pack, unpack
 
-_CALM = np.array([0.1, 0.25, 0.5])
-"""Bets on a rate below what matters, relative to the largest possible."""
+_CALM = np.array([0.5, 1.0, 2.0])
+"""Bets on a rate below what matters, relative to the best one while the rate is the reference's."""
 
 
 class Rates:
@@ -40,6 +40,9 @@ class Rates:
         self.rows = np.asarray(rows, np.int64)
         self.minimum = np.asarray(minimum, np.float64)
         self._ecusum = ECusum(self.rate, self.rows, self.minimum)
+        limit = self._ecusum.bound
+        best = np.maximum(limit - self.rate, 0.0) / (limit * (1 - limit))
+        self._bets = np.minimum(_CALM[:, None] * best, 0.9 / np.maximum(limit, 1 - limit))
         self._patience, self._alpha = patience, alpha
         size = len(self.rate)
         self._hits = np.zeros((len(GAINS), size))
@@ -55,8 +58,8 @@ class Rates:
         seen = rows > 0
         begun = self._ecusum.begun
         self._ecusum.update(self._ecusum.counted(np.where(seen, hits, 0.0), np.where(seen, rows, 0.0)))
-        self._hits = np.where(begun, self._hits, 0.0) + np.where(seen, hits, 0.0)
-        self._rows = np.where(begun, self._rows, 0.0) + np.where(seen, rows, 0.0)
+        self._hits = np.where(seen, np.where(begun, self._hits, 0.0) + hits, self._hits)
+        self._rows = np.where(seen, np.where(begun, self._rows, 0.0) + rows, self._rows)
         self._settle(hits, rows, seen)
         rate = np.divide(hits, rows, out=np.full(len(self), np.nan), where=seen)
         return self._evidence(rate - self.rate)
@@ -85,8 +88,7 @@ class Rates:
 
     def _settle(self, hits: Floats, rows: Floats, seen: Bools) -> None:
         """The opposite bet: that the rate is below what matters."""
-        limit = self._ecusum.bound
-        bets = _CALM[:, None] / np.maximum(limit, 1 - limit)
+        limit, bets = self._ecusum.bound, self._bets
         gained = hits * np.log1p(-bets * (1 - limit)) + (rows - hits) * np.log1p(bets * limit)
         after = np.maximum(self._calm, 0.0) + gained
         after = np.minimum(after, np.log(self._patience * len(_CALM)))

@@ -47,15 +47,15 @@ def unjudged(table: Cells, least: int) -> dict[int, str]:
 def usable(columns: Columns) -> Ints:
     """Values with a place in the distribution: all but null, NaN and invalid ones."""
     if isinstance(columns, Histogram):
-        return np.asarray(ordered(columns).sum(axis=1))
+        b = columns.bins
+        return columns.finite + columns.counts[:, b + 4] + columns.counts[:, b + 5]
     return np.asarray(columns.counts[:, :-2].sum(axis=1))
 
 
 def ordered(histogram: Histogram) -> Ints:
     """Counts in order of value: int64[F, B + 4]: -inf, below, bins, above, +inf."""
-    b = histogram.bins
-    places = np.array([b + 4, *range(b + 2), b + 5])
-    return np.asarray(histogram.counts[:, places])
+    counts, b = histogram.counts, histogram.bins
+    return np.concatenate((counts[:, b + 4 : b + 5], counts[:, : b + 2], counts[:, b + 5 : b + 6]), axis=1)
 
 
 def cells(reference: Columns, window: Columns, groups: int) -> Cells:
@@ -95,7 +95,12 @@ def quantile_groups(reference: Histogram, window: Histogram, groups: int) -> Cel
 
 
 def category_cells(reference: CategoryCounts, window: CategoryCounts) -> Cells:
-    """The frequent categories, and all the rest as one cell.
+    """The frequent categories, and all the rest as one cell."""
+    return frequent_cells(reference.counts, window.counts)
+
+
+def frequent_cells(reference: Ints, window: Ints) -> Cells:
+    """The same from the counts alone, int64[C, top + 4] each.
 
     Which categories count as frequent, and which as known, was chosen by looking at the reference, so
     the reference has too many rows in the chosen ones. By Good and Turing the rest cell then lacks
@@ -104,8 +109,8 @@ def category_cells(reference: CategoryCounts, window: CategoryCounts) -> Cells:
     first, until that is small against the chance variation of one category of c + 1 rows: until a
     wide enough gap in the counts.
     """
-    top = reference.counts.shape[1] - 4
-    r, w = reference.counts[:, : top + 2], window.counts[:, : top + 2]
+    top = reference.shape[1] - 4
+    r, w = reference[:, : top + 2], window[:, : top + 2]
     counts = r[:, :top]
     order = np.argsort(-counts, axis=1, kind="stable")
     falling = np.take_along_axis(counts, order, axis=1)

@@ -55,7 +55,7 @@ class Covariance(Spec):
         """One verdict in all; `alpha` overrides the detector's level."""
         n, m = reference.scores.n, window.scores.n
         whitened = _whitened(reference)
-        usable, white, rank, null = whitened.usable, whitened.white, whitened.rank, whitened.null
+        usable, rank, null = whitened.usable, whitened.rank, whitened.null
         size = len(usable)
         needed = max(self.min_rows, 4 * size)
         sizes = np.array([n]), np.array([m])
@@ -67,12 +67,7 @@ class Covariance(Spec):
                 else f"{size} columns need {needed} rows on both sides; there are {n} and {m}"
             )
             return verdicts(self, zero, zero, zero, *sizes, alpha, {0: reason})
-        before, now = (
-            _covariance(scores)[np.ix_(usable, usable)] for scores in (reference.scores, window.scores)
-        )
-        moved = white @ now @ white
-        # Within the directions that the reference varies in, W S_r W is the identity.
-        moved -= white @ before @ white
+        before, now, moved = _moved(whitened, reference, window)
         squared = np.array([np.sum(moved**2)])
         # What the estimated whitening adds grows with the weight of the tails once more.
         limit = rank * (rank + 1) * (1 / n + 1 / m)
@@ -83,7 +78,10 @@ class Covariance(Spec):
         skewness = max(null.skewness, 2.0 * spread)
         p_value = type_three_p_value((squared / mean - 1.0) / spread, skewness)
         effect = np.sqrt(np.maximum(squared - mean, 0.0))
-        notes = {0: _describe(reference, usable, before, now, moved, self.named)} if p_value[0] < 1e-1 else {}
+        level = self.alpha if alpha is None else alpha
+        notes = {}
+        if p_value[0] < level:
+            notes[0] = _describe(reference, usable, before, now, moved, self.named)
         return verdicts(self, np.sqrt(squared), effect, p_value, *sizes, alpha, {}, notes)
 
 
@@ -121,6 +119,51 @@ def _whitened(reference: TableSummary) -> _Whitened:
             null = _null(reference, usable, white, rank)
         known = _KNOWN[reference] = _Whitened(reference.scores.n, usable, white, rank, null)
     return known
+
+
+class Change(NamedTuple):
+    """The covariance of the normal scores of D columns, before and now, and whitened.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Those that vary enough to be compared.
+    before, now : float64[D, D]
+        Covariances of the reference and of the window.
+    moved : float64[D, D]
+        W S_w W - I within the directions that the reference varies in.
+    """
+
+    columns: tuple[str, ...]
+    before: Floats
+    now: Floats
+    moved: Floats
+
+
+def change(reference: TableSummary, window: TableSummary) -> Change | None:
+    """What `Covariance` judges, pair by pair; None where pairs have no names (a projection) or no rows."""
+    whitened = _whitened(reference)
+    scores = reference.scores, window.scores
+    if (
+        reference.table.scores.projection is not None
+        or len(whitened.usable) < 2
+        or min(s.n for s in scores) < 2
+    ):
+        return None
+    names = tuple(reference.numbers.names[i] for i in whitened.usable)
+    return Change(names, *_moved(whitened, reference, window))
+
+
+def _moved(
+    whitened: _Whitened, reference: TableSummary, window: TableSummary
+) -> tuple[Floats, Floats, Floats]:
+    chosen = np.ix_(whitened.usable, whitened.usable)
+    before, now = (_covariance(scores)[chosen] for scores in (reference.scores, window.scores))
+    white = whitened.white
+    moved = white @ now @ white
+    # Within the directions that the reference varies in, W S_r W is the identity.
+    moved -= white @ before @ white
+    return before, now, moved
 
 
 def expected_square(d: int, n: int, m: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from detectors.base import Floats, Ints, Verdict
-from detectors.statistical.cells import Columns, ordered, usable
+from detectors.statistical.cells import Columns, usable
 from detectors.statistical.nulls import proportions_p_value
 from detectors.statistical.spec import Kind, Spec, verdicts
 from detectors.summaries.categories import CategoryCounts
@@ -36,7 +36,8 @@ class _Rate(Spec):
         before = reference.hits / np.maximum(reference.rows, 1)
         now = window.hits / np.maximum(window.rows, 1)
         effect = np.abs(now - before) if self._two_sided else np.maximum(now - before, 0.0)
-        notes = {i: f"{b:.3g} before" for i, b in enumerate(before.tolist())}
+        level = self.alpha if alpha is None else alpha
+        notes = {int(i): f"{before[i]:.3g} before" for i in np.flatnonzero(p_value < level)}
         return verdicts(self, now, effect, p_value, reference.rows, window.rows, alpha, notes=notes)
 
 
@@ -87,17 +88,19 @@ class OutOfRange(_Rate):
 
     def compare(self, reference: Histogram, window: Histogram, alpha: float | None = None) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
-        r, w = ordered(reference), ordered(window)
-        n, m = r.sum(axis=1), w.sum(axis=1)
+        n, m = usable(reference), usable(window)
+        before, now = _outside(reference), _outside(window)
         sides = [
-            proportions_p_value(r[:, side].sum(axis=1), n, w[:, side].sum(axis=1), m, increase_only=True)
-            for side in ([0, 1], [-2, -1])
+            proportions_p_value(r, n, w, m, increase_only=True) for r, w in zip(before, now, strict=True)
         ]
         p_value = np.minimum(2 * np.minimum(*sides), 1.0)
-        outside = [0, 1, -2, -1]
-        return self._report(
-            _Hits(r[:, outside].sum(axis=1), n), _Hits(w[:, outside].sum(axis=1), m), p_value, alpha
-        )
+        return self._report(_Hits(before[0] + before[1], n), _Hits(now[0] + now[1], m), p_value, alpha)
+
+
+def _outside(histogram: Histogram) -> tuple[Ints, Ints]:
+    """Values below and above the reference's range: int64[F] each."""
+    counts, b = histogram.counts, histogram.bins
+    return counts[:, 0] + counts[:, b + 4], counts[:, b + 1] + counts[:, b + 5]
 
 
 class UnseenCategories(_Rate):
@@ -163,8 +166,11 @@ class Constant(Spec):
 
 
 def _largest(columns: Columns) -> Ints:
-    values = ordered(columns) if isinstance(columns, Histogram) else columns.counts[:, :-2]
-    return np.asarray(values.max(axis=1, initial=0))
+    counts = columns.counts
+    if not isinstance(columns, Histogram):
+        return np.asarray(counts[:, :-2].max(axis=1, initial=0))
+    b = columns.bins
+    return np.asarray(np.maximum(counts[:, : b + 2].max(axis=1), counts[:, b + 4 : b + 6].max(axis=1)))
 
 
 def _is_constant(columns: Columns) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

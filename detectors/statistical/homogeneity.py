@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from functools import lru_cache
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
+from scipy.special import binom
 
-from detectors.base import Floats, Verdict
-from detectors.statistical.cells import Cells, category_cells, unjudged
+from detectors.base import Floats, Ints, Verdict
+from detectors.statistical.cells import Cells, frequent_cells, unjudged
 from detectors.statistical.nulls import (
     STATISTICS,
     absolute_sum,
@@ -31,16 +33,20 @@ class _Homogeneity(Spec):
         self, reference: CategoryCounts, window: CategoryCounts, alpha: float | None = None
     ) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
-        table = category_cells(reference, window)
-        n, m = table.reference.sum(axis=1), table.window.sum(axis=1)
-        statistic = STATISTICS[self._statistic](table.reference, table.window)
-        variation = STATISTICS["variation"](table.reference, table.window)
-        p_value = self._asymptotic(statistic, table)
-        p_value = permutation_p_values(self._statistic, table.reference, table.window, statistic, p_value)
-        effect = np.sqrt(np.maximum(variation**2 - _variation_null(table)[1], 0.0))
+        found = _compared(reference, window)
+        table, n, m = found.table, found.n, found.m
+        level = self.alpha if alpha is None else alpha
+        statistic = found.variation
+        if self._statistic != "variation":
+            statistic = STATISTICS[self._statistic](table.reference, table.window)
+        p_value = self._asymptotic(statistic, found)
+        p_value = permutation_p_values(
+            self._statistic, table.reference, table.window, statistic, p_value, level
+        )
+        effect = np.sqrt(np.maximum(found.variation**2 - found.second, 0.0))
         return verdicts(self, statistic, effect, p_value, n, m, alpha, unjudged(table, self.min_rows))
 
-    def _asymptotic(self, statistic: Floats, table: Cells) -> Floats:
+    def _asymptotic(self, statistic: Floats, found: _Compared) -> Floats:
         raise NotImplementedError
 
 
@@ -48,7 +54,7 @@ class GTest(_Homogeneity):
     """Likelihood-ratio test of homogeneity, 2 x categories.
 
     Statistic: G. P-value: chi-square after Williams' correction; where an expected count is below 5,
-    Monte Carlo over the tables with the same margins (1,999 draws, fixed seed). Effect: the root
+    Monte Carlo over the tables with the same margins (up to 1,999 draws, fixed seed). Effect: the root
     of the squared total variation distance less the mean of that square under no change, or 0.
     Categories beyond the counted ones, unseen ones among them, are one cell.
 
@@ -59,7 +65,8 @@ class GTest(_Homogeneity):
     type: Literal["g_test"] = "g_test"
     _statistic: ClassVar[str] = "g"
 
-    def _asymptotic(self, statistic: Floats, table: Cells) -> Floats:
+    def _asymptotic(self, statistic: Floats, found: _Compared) -> Floats:
+        table = found.table
         return chi_square_p_value(statistic / williams(table.reference, table.window), table.degrees)
 
 
@@ -73,8 +80,8 @@ class ChiSquare(_Homogeneity):
     type: Literal["chi_square"] = "chi_square"
     _statistic: ClassVar[str] = "pearson"
 
-    def _asymptotic(self, statistic: Floats, table: Cells) -> Floats:
-        return chi_square_p_value(statistic, table.degrees)
+    def _asymptotic(self, statistic: Floats, found: _Compared) -> Floats:
+        return chi_square_p_value(statistic, found.table.degrees)
 
 
 class TotalVariation(_Homogeneity):
@@ -89,18 +96,68 @@ class TotalVariation(_Homogeneity):
     type: Literal["total_variation"] = "total_variation"
     _statistic: ClassVar[str] = "variation"
 
-    def _asymptotic(self, statistic: Floats, table: Cells) -> Floats:
-        return chi_p_value(statistic, *_variation_null(table))
+    def _asymptotic(self, statistic: Floats, found: _Compared) -> Floats:
+        return chi_p_value(statistic, found.mean, found.second)
 
 
-def _variation_null(table: Cells) -> tuple[Floats, Floats]:
-    """First two moments of the total variation distance under no change: float64[C] each."""
-    pooled = (table.reference + table.window).astype(np.float64)
-    share = pooled / np.maximum(pooled.sum(axis=1, keepdims=True), 1.0)
+class _Compared(NamedTuple):
+    """What all tests of two samples of categories begin with; arrays over columns."""
+
+    table: Cells
+    n: Ints
+    m: Ints
+    variation: Floats
+    """Total variation distance."""
+    mean: Floats
+    second: Floats
+    """Its first two moments under no change."""
+
+
+def _compared(reference: CategoryCounts, window: CategoryCounts) -> _Compared:
+    return _of_counts(reference.counts.tobytes(), window.counts.tobytes(), reference.counts.shape)
+
+
+@lru_cache(maxsize=2)  # the tests of one window ask one after the other
+def _of_counts(reference: bytes, window: bytes, shape: tuple[int, int]) -> _Compared:
+    table = frequent_cells(*(np.frombuffer(side, np.int64).reshape(shape) for side in (reference, window)))
     n, m = table.reference.sum(axis=1), table.window.sum(axis=1)
-    spread = np.sqrt(share * (1 - share) * sampling(n, m)[:, None])
-    odds = np.sqrt(share / np.maximum(1 - share, 1e-300))
-    correlations = -odds[:, :, None] * odds[:, None, :]
-    diagonal = np.arange(share.shape[1])
-    correlations[:, diagonal, diagonal] = 1.0
-    return absolute_sum(np.full_like(share, 0.5), spread, correlations)
+    share = (table.reference + table.window) / np.maximum(n + m, 1)[:, None]
+    variation = STATISTICS["variation"](table.reference, table.window)
+    return _Compared(table, n, m, variation, *variation_null(share, sampling(n, m)))
+
+
+def variation_null(share: Floats, unit: Floats) -> tuple[Floats, Floats]:
+    """First two moments of the total variation distance under no change: float64[C] each.
+
+    Half a sum of |Z_k|, where Z_k has the variance `unit` p_k (1 - p_k) and any two have the squared
+    correlation q_k q_l, q = p / (1 - p). Only among the most frequent cells can that be large; for all
+    other pairs E|Z_k Z_l| is a power series in it, which sums over k and l separately.
+
+    Parameters
+    ----------
+    share : float64[C, K]
+        p, of the pooled rows.
+    unit : float64[C]
+        1/n + 1/m.
+    """
+    share = -np.sort(-share, axis=1)
+    spread = 0.5 * np.sqrt(share * (1 - share) * unit[:, None])
+    odds = np.where(share < 1, share / np.where(share < 1, 1 - share, 1.0), 0.0)
+    root = np.sqrt(odds[:, :_FREQUENT])
+    correlations = -root[:, :, None] * root[:, None, :]
+    correlations[:, np.arange(root.shape[1]), np.arange(root.shape[1])] = 1.0
+    _, second = absolute_sum(np.ones_like(root), spread[:, :_FREQUENT], correlations)
+    powers = np.cumprod(np.broadcast_to(odds[..., None], (*odds.shape, len(_SERIES))), axis=2)
+    powers = np.concatenate((np.ones((*odds.shape, 1)), powers[..., :-1]), axis=2)
+    sums = spread[..., None] * powers
+    among, others = sums[:, :_FREQUENT].sum(axis=1), sums[:, _FREQUENT:].sum(axis=1)
+    itself = (sums[:, _FREQUENT:] ** 2).sum(axis=1)
+    second += ((2 * among + others) * others - itself) @ _SERIES + (spread[:, _FREQUENT:] ** 2).sum(axis=1)
+    return np.sqrt(2 / np.pi) * spread.sum(axis=1), second
+
+
+_FREQUENT = 8
+"""Cells treated exactly: of a pair with another cell, the squared correlation is at most 1/8."""
+_J = np.arange(13)
+_SERIES = 2 / np.pi * binom(2 * _J, _J) / 4.0**_J / (2 * _J - 1) ** 2
+"""Coefficients of 2/π (√(1-ρ²) + ρ asin ρ) in powers of ρ²; at ρ² = 1/8 the rest is below 1e-14."""

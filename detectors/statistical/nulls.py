@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.special import chdtrc, gammaln, kolmogorov, ndtr
@@ -14,7 +14,9 @@ KOLMOGOROV_SQUARE = np.pi**2 / 12
 """Mean of the square of the limit of `D sqrt(nm / (n + m))`."""
 _EXACT_BELOW = 50.0
 _TERMS = 128
-_DRAWS = (199, 1999)  # the second only where the first leaves a p-value of at most `_SCREEN` / 2
+_BLOCKS = (99, 200, 400, 1300)  # draws; another block only where the ones before leave a doubt
+_DRAWS = sum(_BLOCKS)
+_REACHED = 10  # draws that reach what was observed make a p-value good enough to report
 _SCREEN = 0.2
 _SEED = 20_261_101
 _LEAST_SKEWNESS = 0.5  # heavier than normal, to be on the safe side
@@ -98,14 +100,24 @@ STATISTICS: dict[str, Callable[[Ints, Ints], Floats]] = {
 """Statistics of 2 x K tables, all larger the more the rows differ."""
 
 
+def enough(reached: Ints | int, level: float, draws: int) -> Bools:
+    """Whether a Monte Carlo p-value of `draws` draws is bound to exceed `level`, and may stop.
+
+    So many of the draws so far have `reached` what was observed that even if no other does,
+    (1 + reached) / (1 + draws) is above the level: what is decided at this level or below, by Holm too,
+    is what all draws would decide (Besag and Clifford, Biometrika 78, 1991).
+    """
+    return np.asarray(reached) >= max(_REACHED, level * (1 + draws))
+
+
 def permutation_p_values(
-    name: str, reference: Ints, window: Ints, statistic: Floats, p_value: Floats
+    name: str, reference: Ints, window: Ints, statistic: Floats, p_value: Floats, level: float = 0.05
 ) -> Floats:
     """Asymptotic p-values, those of sparse tables replaced by Monte Carlo ones.
 
     The null redistributes the pooled rows over the two samples (multivariate hypergeometric), with a
-    fixed seed: 199 draws, and 1,999 where these give at most 0.1. An asymptotic p-value above 0.2
-    stays as it is. Both can lose a little power but never add a false alarm at levels below 0.1,
+    fixed seed: up to 1,999 draws, fewer once they are `enough`. An asymptotic p-value above 0.2
+    stays as it is: that can lose a little power but never add a false alarm at levels below 0.1,
     since rejecting still needs the last p-value to be small. Where no draw reaches what was observed,
     a Pearson type III with the draws' mean, spread and skewness goes on from there.
 
@@ -116,6 +128,8 @@ def permutation_p_values(
     reference, window : int64[C, K]
     statistic, p_value : float64[C]
         As observed.
+    level : float
+        Largest level that the p-values will be held against.
     """
     out = p_value.copy()
     for i in np.flatnonzero(sparse(reference, window) & (p_value <= _SCREEN)):
@@ -124,17 +138,28 @@ def permutation_p_values(
         n, m = int(reference[i].sum()), int(window[i].sum())
         if n + m >= _LARGEST or min(n, m) == 0 or len(pooled) < 2:
             continue
-        rng = np.random.default_rng(_SEED)
-        for draws in _DRAWS:
-            drawn = rng.multivariate_hypergeometric(pooled, min(n, m), size=draws, method="marginals")
+        reached, null = 0, np.empty(0)
+        for block in range(len(_BLOCKS)):
+            drawn = _drawn(pooled.tobytes(), min(n, m), block)
             rest = pooled - drawn
-            null = STATISTICS[name](rest, drawn) if m <= n else STATISTICS[name](drawn, rest)
-            reached = np.count_nonzero(null >= statistic[i] * (1 - 1e-12))
-            out[i] = (1 + reached) / (1 + draws)
-            if out[i] > _SCREEN / 2:
+            more = STATISTICS[name](rest, drawn) if m <= n else STATISTICS[name](drawn, rest)
+            null = np.append(null, more)
+            reached += int(np.count_nonzero(more >= statistic[i] * (1 - 1e-12)))
+            if enough(reached, level, _DRAWS):
                 break
+        out[i] = (1 + reached) / (1 + len(null))
         if reached == 0:
             out[i] = min(out[i], _beyond(null, float(statistic[i])))
+    return out
+
+
+@lru_cache(maxsize=16)
+def _drawn(pooled: bytes, rows: int, block: int) -> Ints:
+    """`rows` of the pooled ones, int64[draws, K]; kept, because several statistics ask for the same."""
+    counts = np.frombuffer(pooled, np.int64)
+    rng = np.random.default_rng((_SEED, block))
+    out = rng.multivariate_hypergeometric(counts, rows, size=_BLOCKS[block], method="marginals")
+    out.flags.writeable = False
     return out
 
 
@@ -205,22 +230,22 @@ def proportions_p_value(
     Fisher's exact test (twice the smaller tail, at most 1) where an expected count is below 50, else
     the pooled score test. Exact p-values hold their level always and are conservative at low counts.
     """
-    x, big_x = window.astype(np.float64), reference.astype(np.float64)
-    size_w, size_r = m.astype(np.float64), n.astype(np.float64)
-    total, hits = size_w + size_r, x + big_x
+    out = np.ones(np.shape(window))
+    hits = reference + window
+    some = np.flatnonzero((hits > 0) & (hits < n + m) & (n > 0) & (m > 0))
+    if not len(some):
+        return out
+    x, big_x, size_w, size_r = (np.asarray(a[some], np.float64) for a in (window, reference, m, n))
+    rate = (x + big_x) / (size_w + size_r)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rate = hits / total
         z = (x / size_w - big_x / size_r) / np.sqrt(rate * (1 - rate) * (1 / size_w + 1 / size_r))
-        z = np.where(np.isfinite(z), z, 0.0)
-        expected = np.minimum(size_w, size_r) * np.minimum(rate, 1 - rate)
+    z = np.where(np.isfinite(z), z, 0.0)
     greater, less = ndtr(-z), ndtr(z)
-    few = np.flatnonzero(
-        (expected < _EXACT_BELOW) & (hits > 0) & (hits < total) & (size_w > 0) & (size_r > 0)
-    )
+    few = np.flatnonzero(np.minimum(size_w, size_r) * np.minimum(rate, 1 - rate) < _EXACT_BELOW)
     if len(few):
         greater[few], less[few] = _fisher_tails(x[few], size_w[few], big_x[few], size_r[few])
-    p = greater if increase_only else np.minimum(2 * np.minimum(greater, less), 1.0)
-    return np.where((hits > 0) & (hits < total), p, 1.0)
+    out[some] = greater if increase_only else np.minimum(2 * np.minimum(greater, less), 1.0)
+    return out
 
 
 def _fisher_tails(x: Floats, m: Floats, big_x: Floats, n: Floats) -> tuple[Floats, Floats]:
@@ -231,21 +256,25 @@ def _fisher_tails(x: Floats, m: Floats, big_x: Floats, n: Floats) -> tuple[Float
     small = m <= n
     count, draws, others = np.where(small, x, big_x), np.where(small, m, n), np.where(small, n, m)
     hits = x + big_x
-    offsets = np.arange(_TERMS, dtype=np.float64)
+    # No count exceeds the hits: beyond them all terms are 0.
+    offsets = np.arange(min(_TERMS, hits.max() + 1.0))
 
-    def mass(k: Floats) -> Floats:
-        possible = (k >= 0) & (k <= np.minimum(hits, draws)[:, None]) & (hits[:, None] - k <= others[:, None])
-        k = np.where(possible, k, np.maximum(hits - others, 0)[:, None])
-        log = (
-            _log_choose(draws[:, None], k)
-            + _log_choose(others[:, None], hits[:, None] - k)
-            - _log_choose(draws + others, hits)[:, None]
-        )
-        return np.where(possible, np.exp(log), 0.0)
+    at = _log_choose(draws, count) + _log_choose(others, hits - count) - _log_choose(draws + others, hits)
+    at = at[:, None]
 
-    upper = mass(count[:, None] + offsets).sum(axis=1)
-    at_most = mass(count[:, None] - offsets)
-    lower = np.where(count < _TERMS, at_most.sum(axis=1), 1.0 - upper + at_most[:, 0])
+    def masses(gained: Floats) -> Floats:
+        """Of the count itself and onwards, from the ratios of neighbours; 0 beyond what is possible."""
+        with np.errstate(divide="ignore"):
+            logs = np.cumsum(np.log(np.maximum(gained, 0.0)), axis=1)
+        return np.asarray(np.exp(np.concatenate((at, at + logs), axis=1)))
+
+    spare = others - hits
+    k = count[:, None] + offsets[:-1]
+    up = (hits[:, None] - k) * (draws[:, None] - k) / ((k + 1) * np.maximum(spare[:, None] + k + 1, 1))
+    k = count[:, None] - offsets[:-1]
+    down = k * (spare[:, None] + k) / ((hits[:, None] - k + 1) * (draws[:, None] - k + 1))
+    upper, at_most = masses(up).sum(axis=1), masses(down)
+    lower = np.where(count < len(offsets), at_most.sum(axis=1), 1.0 - upper + at_most[:, 0])
     flipped = rare ^ small  # counting the other outcome, or the other sample, turns the tails round
     return np.where(flipped, lower, upper), np.where(flipped, upper, lower)
 

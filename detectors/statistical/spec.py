@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detectors.base import Floats, Ints, Status, Verdict
 
-Kind: TypeAlias = Literal["number", "category", "table", "outcomes"]
-"""What a detector compares: `Histogram`, `CategoryCounts`, `TableSummary`, or outcome summaries."""
+Kind: TypeAlias = Literal["number", "category", "embedding", "table", "outcomes"]
+"""What it compares: `Histogram`, `CategoryCounts`, `EmbeddingSums`, `TableSummary`, outcome summaries."""
 
 
 class Spec(BaseModel):
@@ -76,22 +76,24 @@ def verdicts(
     level = spec.alpha if alpha is None else alpha
     if insufficient is None:
         insufficient = shortage(reference, window, spec.min_rows)
-    found = []
-    columns = zip(*map(_listed, (statistic, effect, p_value, reference, window)), strict=True)
-    for i, (t, d, p, n, m) in enumerate(columns):
-        if i in insufficient:
-            found.append(Verdict(Status.INSUFFICIENT, 0.0, 0.0, None, level, n, m, None, insufficient[i]))
-            continue
-        p = min(max(p, 0.0), 1.0)  # noqa: PLW2901 - rounding may leave the unit interval
-        status, reason = Status.STABLE, ""
-        if p < level and d < spec.minimum_effect:
+    p_value = np.clip(p_value, 0.0, 1.0)  # rounding may leave the unit interval
+    listed = list(map(_listed, (statistic, effect, p_value, reference, window)))
+    # Nearly all verdicts are of this sort, and there are hundreds of them a window.
+    stable = Status.STABLE
+    found = [Verdict(stable, t, d, p, level, n, m, None, "") for t, d, p, n, m in zip(*listed, strict=True)]
+    for i in np.flatnonzero(p_value < level).tolist():
+        t, d, p, n, m = (values[i] for values in listed)
+        if d < spec.minimum_effect:
             reason = f"significant, but effect {d:.3g} is below the minimum {spec.minimum_effect:g}"
-        elif p < level:
-            status = Status.DRIFT
-            reason = f"{spec.name} {t:.3g}, effect {d:.3g}, p {p:.2g}"
-            if notes and i in notes:
-                reason += f": {notes[i]}"
-        found.append(Verdict(status, t, d, p, level, n, m, None, reason))
+            found[i] = Verdict(stable, t, d, p, level, n, m, None, reason)
+            continue
+        reason = f"{spec.name} {t:.3g}, effect {d:.3g}, p {p:.2g}"
+        if notes and i in notes:
+            reason += f": {notes[i]}"
+        found[i] = Verdict(Status.DRIFT, t, d, p, level, n, m, None, reason)
+    for i, reason in insufficient.items():
+        n, m = listed[3][i], listed[4][i]
+        found[i] = Verdict(Status.INSUFFICIENT, 0.0, 0.0, None, level, n, m, None, reason)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -10,14 +11,15 @@ from pydantic import Field
 from scipy.special import psi as digamma
 
 from detectors.base import Floats, Ints, Verdict
-from detectors.statistical.nulls import sampling
+from detectors.statistical.nulls import enough, sampling
 from detectors.statistical.spec import Kind, Spec, shortage, verdicts
 from detectors.summaries.histogram import Histogram
 
 _FARTHEST = 1e100
 _BEYOND = 5  # values of the smaller sample that must lie beyond a boundary for it to be evidence
 _LEVELS = 128
-_BRIDGES = 4999
+_BLOCKS = (99, 499, 1499, 4999)  # bridges; the next only where these leave a doubt
+_BRIDGES = _BLOCKS[-1]
 _SEED = 20_261_102
 
 
@@ -57,7 +59,8 @@ class Wasserstein(Spec):
             insufficient.setdefault(int(i), f"{what}: no unit to measure the distance in")
         moved = np.where(np.isfinite(moved), moved, 0.0)
         total = np.minimum(np.maximum(parts.inside + parts.outside, moved), _FARTHEST)
-        square, p_value = _null(parts, n, m)
+        level = self.alpha if alpha is None else alpha
+        square, p_value = _null(parts, n, m, level)
         effect = np.sqrt(np.maximum(total**2 - square, 0.0))
         return verdicts(self, total, effect, p_value, n, m, alpha, insufficient)
 
@@ -113,36 +116,58 @@ def _levels() -> Floats:
     return np.asarray(np.sin(np.pi * np.arange(1, _LEVELS + 1) / (2 * (_LEVELS + 1))) ** 2)
 
 
+class _Bridges(NamedTuple):
+    """Simulated Brownian bridges B at `_levels()`."""
+
+    sizes: Floats
+    """|B|: [bridges, levels]."""
+    mean: Floats
+    """E|B(s)|: [levels]."""
+    products: Floats
+    """E|B(s)||B(t)|: [levels, levels]."""
+    covariance: Floats
+    """E B(s) B(t), exact: [levels, levels]."""
+
+
 @cache
-def _bridges() -> Floats:
-    """|Brownian bridge| at `_levels()`: [bridges, levels]."""
+def _bridges() -> _Bridges:
     u = _levels()
     steps = np.sqrt(np.diff(u, prepend=0.0, append=1.0))
     walk = np.cumsum(np.random.default_rng(_SEED).standard_normal((_BRIDGES, _LEVELS + 1)) * steps, axis=1)
-    return np.abs(walk[:, :-1] - u * walk[:, -1:])
+    sizes = np.abs(walk[:, :-1] - u * walk[:, -1:])
+    covariance = np.minimum(u[:, None], u) - u[:, None] * u
+    return _Bridges(sizes, sizes.mean(axis=0), sizes.T @ sizes / _BRIDGES, covariance)
 
 
-def _null(parts: _Parts, n: Ints, m: Ints) -> tuple[Floats, Floats]:
-    """Mean square of the inside part under no change, and the p-values."""
+def _null(parts: _Parts, n: Ints, m: Ints, level: float) -> tuple[Floats, Floats]:
+    """Mean square of the inside part under no change, and the p-values.
+
+    These are counted from as many bridges as are `enough` for decisions at `level`.
+    """
     size = len(parts.inside)
     # Further out, too few values decide how wide the bins are and how much they differ.
     least = (_BEYOND / np.maximum(np.minimum(n, m), 1))[:, None]
     weights = np.where((parts.levels >= least) & (parts.levels <= 1 - least), parts.weights, 0.0)
     inside = (weights * parts.gap).sum(axis=1)
     place = np.arcsin(np.sqrt(parts.levels)) * (2 * (_LEVELS + 1) / np.pi)
-    level: Ints = np.rint(place).astype(np.int64)  # 0 and L + 1, the fixed ends, drop out
-    flat = (level + np.arange(size)[:, None] * (_LEVELS + 2)).ravel()
+    at: Ints = np.rint(place).astype(np.int64)  # 0 and L + 1, the fixed ends, drop out
+    flat = (at + np.arange(size)[:, None] * (_LEVELS + 2)).ravel()
     grid = np.bincount(flat, weights.ravel(), minlength=size * (_LEVELS + 2))
-    grid = grid.reshape(size, _LEVELS + 2)[:, 1:-1]
-    unit = np.sqrt(sampling(n, m))
-    integrals = _bridges() @ grid.T
-    integrals *= unit
-    reached = (integrals >= inside * (1 - 1e-9)).sum(axis=0)
+    grid = grid.reshape(size, _LEVELS + 2)[:, 1:-1] * np.sqrt(sampling(n, m))[:, None]
+    bridges = _bridges()
+    square = ((grid @ bridges.products) * grid).sum(axis=1)
+    beyond = inside * (1 - 1e-9)
+    reached, p_value = np.zeros(size, np.int64), np.ones(size)
+    left = np.arange(size)
+    for first, end in pairwise((0, *_BLOCKS)):
+        reached[left] += (bridges.sizes[first:end] @ grid[left].T >= beyond[left]).sum(axis=0)
+        p_value[left] = (1.0 + reached[left]) / (1.0 + end)
+        left = left[~enough(reached[left], level, _BRIDGES)]
+        if not len(left):
+            break
     # The integral of |B| is the supremum of integrals of s B over |s| <= 1, most variable at s = 1.
-    u = _levels()
-    covariance = np.minimum(u[:, None], u) - u[:, None] * u
-    variance = ((grid @ covariance) * grid).sum(axis=1) * unit**2
-    past = np.maximum(inside - integrals.mean(axis=0), 0.0) ** 2
-    bound = np.exp(-past / np.maximum(2 * variance, 1e-300))
-    p_value = np.minimum((1.0 + reached) / (1.0 + _BRIDGES), bound)
-    return np.asarray((integrals**2).mean(axis=0)), p_value
+    grid = grid[left]
+    variance = ((grid @ bridges.covariance) * grid).sum(axis=1)
+    past = np.maximum(inside[left] - grid @ bridges.mean, 0.0) ** 2
+    p_value[left] = np.minimum(p_value[left], np.exp(-past / np.maximum(2 * variance, 1e-300)))
+    return square, p_value

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import NULL, Categories, Column, Floats, Numbers
+from detectors.base import INVALID, NULL, Categories, Column, Floats, Numbers, TableColumn, Vectors
 from detectors.summaries.categories import number_text
 from detectors.summaries.packing import pack, unpack
+
+VECTOR_ROWS = 1_000
+"""Rows of a sample whose vectors are kept: 1.5 MB a column of 384 numbers."""
 
 
 class Cells(NamedTuple):
@@ -90,34 +93,44 @@ class Sample:
         Name -> cells of m rows; every column that a batch had, rows kept or not.
     seen : int
         Rows offered.
+    vectors : mapping
+        Name -> vectors of the first `VECTOR_ROWS` of the m rows; only where a batch had some.
     """
 
     size: int
     keys: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     columns: dict[str, Cells] = field(default_factory=dict)
     seen: int = 0
+    vectors: dict[str, Vectors] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def update(self, keys: NDArray[np.uint64], columns: Mapping[str, Column]) -> None:
+    def update(self, keys: NDArray[np.uint64], columns: Mapping[str, TableColumn]) -> None:
         """Offer rows: `keys` uint64[n], and columns of n rows each."""
         self.seen += len(keys)
         if self.size == 0:
             return
         rows = np.flatnonzero(keys < self.keys[-1]) if len(self.keys) == self.size else np.arange(len(keys))
         rows = rows[np.unique(keys[rows], return_index=True)[1][: self.size]]
-        if len(rows) or not columns.keys() <= self.columns.keys():
-            self._add(keys[rows], {name: Cells.of(column, rows) for name, column in columns.items()})
+        if len(rows) or not columns.keys() <= self.columns.keys() | self.vectors.keys():
+            first = rows[:VECTOR_ROWS]
+            self._add(
+                keys[rows],
+                {name: Cells.of(c, rows) for name, c in columns.items() if not isinstance(c, Vectors)},
+                {name: c.take(first) for name, c in columns.items() if isinstance(c, Vectors)},
+            )
 
     def merge(self, other: Self) -> None:
         """Keep the lowest keys of both; raises `ValueError` when the sizes differ."""
         if other.size != self.size:
             raise ValueError("samples of different sizes cannot be merged")
         self.seen += other.seen
-        self._add(other.keys, other.columns)
+        self._add(other.keys, other.columns, other.vectors)
 
-    def _add(self, keys: NDArray[np.uint64], columns: Mapping[str, Cells]) -> None:
+    def _add(
+        self, keys: NDArray[np.uint64], columns: Mapping[str, Cells], vectors: Mapping[str, Vectors]
+    ) -> None:
         joined, first = np.unique(np.concatenate((self.keys, keys)), return_index=True)
         first = first[: self.size]
         old, new = Cells.missing(len(self.keys)), Cells.missing(len(keys))
@@ -125,18 +138,32 @@ class Sample:
             name: self.columns.get(name, old).join(columns.get(name, new)).take(first)
             for name in sorted({*self.columns, *columns})
         }
+        self._add_vectors(len(keys), vectors, first[:VECTOR_ROWS])
         self.keys = joined[: self.size]
+
+    def _add_vectors(self, new: int, vectors: Mapping[str, Vectors], rows: NDArray[np.intp]) -> None:
+        """Join vectors with those of `new` rows, before `keys` are, and keep them at `rows`.
+
+        Of both only the first rows have their vectors, which are all that can be among the first of both.
+        """
+        old = len(self.keys)
+        self.vectors = {
+            name: _padded(self.vectors.get(name), old).join(_padded(vectors.get(name), new)).take(rows)
+            for name in sorted({*self.vectors, *vectors})
+        }
 
     def shorten(self, size: int) -> None:
         """Keep at most `size` rows from now on."""
         self.size = size
         self.keys = self.keys[:size]
         self.columns = {name: cells.take(slice(size)) for name, cells in self.columns.items()}
+        self.vectors = {name: vectors.take(slice(size)) for name, vectors in self.vectors.items()}
 
     def drop(self, names: Iterable[str]) -> None:
         """Forget columns."""
         for name in names:
             self.columns.pop(name, None)
+            self.vectors.pop(name, None)
 
     def column(self, name: str) -> Column:
         """A column as detectors and references take it."""
@@ -151,7 +178,9 @@ class Sample:
             if cells.texts is not None:
                 texts = _coded(cells.texts)
                 names[name], fields[f"codes {i}"] = list(texts.names), texts.codes
-        return pack({**fields, "names": names})
+        for i, vectors in enumerate(self.vectors.values()):
+            fields[f"vectors {i}"], fields[f"lengths {i}"] = vectors.values, vectors.lengths
+        return pack({**fields, "names": names, "vectors": list(self.vectors)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Sample:
@@ -171,4 +200,19 @@ class Sample:
                     raise ValueError(msg)
                 texts = np.array([*names, None], object)[codes]
             columns[name] = Cells(values, texts)
-        return cls(size, keys, columns, fields.count("seen"))
+        vectors = {}
+        for i, name in enumerate(fields["vectors"]):
+            lengths = fields.array(f"lengths {i}", np.int32, min(len(keys), VECTOR_ROWS))
+            if (lengths < INVALID).any() or (lengths == 0).any():
+                msg = f"field 'lengths {i}' holds no lengths"
+                raise ValueError(msg)
+            total = int(np.maximum(lengths, 0).sum(dtype=np.int64))
+            vectors[name] = Vectors(fields.array(f"vectors {i}", np.float32, total), lengths)
+        return cls(size, keys, columns, fields.count("seen"), vectors)
+
+
+def _padded(vectors: Vectors | None, rows: int) -> Vectors:
+    """Vectors of the first rows as a column of `rows`, missing in the others."""
+    have = 0 if vectors is None else len(vectors)
+    missing = Vectors.missing(rows - have)
+    return missing if vectors is None else vectors.join(missing)

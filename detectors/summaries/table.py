@@ -9,9 +9,21 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import NULL, Bools, Categories, Column, Floats, Ints, Numbers
+from detectors.base import (
+    INVALID,
+    NULL,
+    Bools,
+    Categories,
+    Column,
+    Floats,
+    Ints,
+    Numbers,
+    TableColumn,
+    Vectors,
+)
 from detectors.summaries.categories import CategoryCounts, Vocabularies, as_categories
 from detectors.summaries.counts import Counts
+from detectors.summaries.embeddings import NO_EMBEDDINGS, Embeddings, EmbeddingSums, EncodedVectors
 from detectors.summaries.histogram import Binning, Histogram
 from detectors.summaries.packing import pack, unpack
 from detectors.summaries.sample import Sample
@@ -28,8 +40,9 @@ class Encoded:
     """int64[F, n], as `Binning.encode` gives them."""
     categories: list[Categories]
     category_codes: list[Ints]
+    embeddings: list[EncodedVectors]
     keys: NDArray[np.uint64]
-    columns: Mapping[str, Column]
+    columns: Mapping[str, TableColumn]
     """The columns as they came."""
 
     def __len__(self) -> int:
@@ -42,6 +55,7 @@ class Encoded:
             self.codes.take(rows, axis=1),
             [column.take(rows) for column in self.categories],
             [codes[rows] for codes in self.category_codes],
+            [vectors.take(rows) for vectors in self.embeddings],
             self.keys[rows],
             {name: column.take(rows) for name, column in self.columns.items()},
         )
@@ -57,6 +71,8 @@ class Table:
         Rows kept of a window.
     sample_columns : frozenset of str, or None
         Columns whose values a sample may hold; None for every column of the batch, known or not.
+    embeddings : Embeddings
+        How columns of vectors are summarised; empty for none.
     """
 
     binning: Binning
@@ -64,6 +80,7 @@ class Table:
     scores: ScoreTable
     sample_size: int
     sample_columns: frozenset[str] | None
+    embeddings: Embeddings = NO_EMBEDDINGS
 
     @classmethod
     def unknown(cls, sample_size: int) -> Table:
@@ -71,11 +88,12 @@ class Table:
         binning = Binning((), (), np.empty(0))
         return cls(binning, Vocabularies((), (), ()), ScoreTable.of(binning.zero()), sample_size, None)
 
-    def encode(self, keys: NDArray[np.uint64], columns: Mapping[str, Column]) -> Encoded:
+    def encode(self, keys: NDArray[np.uint64], columns: Mapping[str, TableColumn]) -> Encoded:
         """Bring a batch under this table's bins and vocabularies.
 
         `keys` is uint64[n], uniform hashes of the rows' identities. A column that the batch lacks is
-        all null; a cell of the wrong type is invalid; columns the table lacks are left out.
+        all null; a cell of the wrong type, or a vector of another length, is invalid; columns the table lacks
+        are left out.
         """
         n = len(keys)
         names = self.binning.names
@@ -92,12 +110,16 @@ class Table:
         for i, where, code in special:
             codes[i, where] = i * self.binning.width + code
         absent = Categories(np.full(n, NULL, np.int32), ())
-        categories = [as_categories(columns.get(name, absent)) for name in self.vocabularies.names]
+        categories = [as_categories(_scalar(columns.get(name, absent))) for name in self.vocabularies.names]
         return Encoded(
             values,
             codes,
             categories,
             [self.vocabularies.encode(i, column) for i, column in enumerate(categories)],
+            [
+                self.embeddings.encode(i, _vectors(columns.get(name), n))
+                for i, name in enumerate(self.embeddings.names)
+            ],
             keys,
             columns,
         )
@@ -110,16 +132,40 @@ class Table:
             self.binning.zero(),
             self.vocabularies.zero(),
             self.scores.zero(),
+            self.embeddings.zero(),
             Sample(self.sample_size),
         )
 
 
-def _numbers(column: Column | None, n: int) -> Numbers:
+def _numbers(column: TableColumn | None, n: int) -> Numbers:
     if column is None:
         return Numbers(np.full(n, np.nan), nulls=np.ones(n, np.bool_))
     if isinstance(column, Numbers):
         return column
+    if isinstance(column, Vectors):
+        column = _wrong(column)
     return Numbers(np.full(n, np.nan), nulls=column.codes == NULL, invalid=column.codes != NULL)
+
+
+def _scalar(column: TableColumn) -> Column:
+    return _wrong(column) if isinstance(column, Vectors) else column
+
+
+def _wrong(vectors: Vectors) -> Categories:
+    """Vectors where a value was wanted."""
+    return Categories(np.where(vectors.lengths == NULL, NULL, INVALID).astype(np.int32), ())
+
+
+def _vectors(column: TableColumn | None, n: int) -> Vectors:
+    """Vectors; values where a vector was wanted are invalid."""
+    if isinstance(column, Vectors):
+        return column
+    out = Vectors.missing(n)
+    if isinstance(column, Numbers):
+        out.lengths[~np.isnan(column.values)] = INVALID
+    elif column is not None:
+        out.lengths[column.codes != NULL] = INVALID
+    return out
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -131,6 +177,7 @@ class TableSummary:
     numbers: Histogram
     categories: CategoryCounts
     scores: NormalScores
+    embeddings: EmbeddingSums
     sample: Sample
 
     @property
@@ -147,6 +194,8 @@ class TableSummary:
         self.categories.count(n)
         for i, (codes, column) in enumerate(zip(batch.category_codes, batch.categories, strict=True)):
             self.categories.update(i, codes, column)
+        for i, vectors in enumerate(batch.embeddings):
+            self.embeddings.update(i, vectors)
         allowed = self.table.sample_columns
         self.sample.update(
             batch.keys,
@@ -159,19 +208,21 @@ class TableSummary:
         self.counts.merge(other.counts)
         self.categories.merge(other.categories)
         self.scores.merge(other.scores)
+        self.embeddings.merge(other.embeddings)
         self.sample.merge(other.sample)
 
     def to_bytes(self) -> bytes:
         """Compact bytes; the table itself is the reference's and not repeated."""
-        return pack(
-            {
-                "counts": self.counts.to_bytes(),
-                "numbers": self.numbers.to_bytes(),
-                "categories": self.categories.to_bytes(),
-                "scores": self.scores.to_bytes(),
-                "sample": self.sample.to_bytes(),
-            }
-        )
+        parts = {
+            "counts": self.counts.to_bytes(),
+            "numbers": self.numbers.to_bytes(),
+            "categories": self.categories.to_bytes(),
+            "scores": self.scores.to_bytes(),
+            "sample": self.sample.to_bytes(),
+        }
+        if self.embeddings.names:
+            parts["embeddings"] = self.embeddings.to_bytes()
+        return pack(parts)
 
     @classmethod
     def from_bytes(cls, data: bytes, table: Table) -> TableSummary:
@@ -186,5 +237,8 @@ class TableSummary:
             Histogram.from_bytes(fields.packed("numbers"), table.binning),
             CategoryCounts.from_bytes(fields.packed("categories"), table.vocabularies),
             scores,
+            EmbeddingSums.from_bytes(fields.packed("embeddings"), table.embeddings)
+            if table.embeddings.names
+            else table.embeddings.zero(),
             Sample.from_bytes(fields.packed("sample")),
         )

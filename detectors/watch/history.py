@@ -14,6 +14,8 @@ from detectors.evidence.season import Season
 from detectors.summaries.packing import pack, unpack
 from detectors.watch.streams import DISTANCES, Reading, Stream
 
+_FAR = 49
+"""Windows so far apart have no common term in what is fitted: a longer gap need not be filled."""
 MOST_STREAMS = 5_000
 """Of one version, all segments together; of more, the segments with the fewest rows are not watched."""
 
@@ -204,10 +206,12 @@ def fitted(
         np.array([key.statistic in DISTANCES for key in keys], np.bool_),
     )
     starts = np.array([row.start for row in rows], np.int64)
-    at = (starts - starts[0]) // season.window
+    apart = np.diff(starts, prepend=starts[0]) // season.window
+    at = np.cumsum(np.minimum(apart, _FAR))
     consecutive = np.full((int(at[-1]) + 1, table.shape[1]), np.nan)
     consecutive[at] = table
-    strata = season.of(starts[0] + np.arange(len(consecutive)) * season.window)
+    strata = np.zeros(len(consecutive), np.int64)
+    strata[at] = season.of(starts)
     baseline = fit(streams, consecutive, strata, season.strata)
     return replace(partial, baseline=baseline)
 

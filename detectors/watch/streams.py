@@ -133,8 +133,8 @@ class TableStreams:
         )
         wrong = numbers.counts[:, bins + 6], categories.counts[:, top + 3]
         hits = np.concatenate((*missing, *wrong, categories.counts[:, top + 1], [repeated]))
-        rows = np.full(len(hits), n)
-        rows[-1] = n + repeated
+        each = numbers.counts.sum(axis=1), categories.counts.sum(axis=1)
+        rows = np.concatenate((*each, *each, each[1], [n + repeated]))
         return Reading(
             np.concatenate((location, spread, variation, [distance])),
             np.concatenate((finite, finite, known, [n])).astype(np.int64),

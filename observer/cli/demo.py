@@ -41,6 +41,9 @@ class Tally:
         self.windows = 0
         self.findings = 0
         self.false_findings = 0
+        self.tickets = 0
+        self.pages = 0
+        self.false_alarms = 0
         self.first_finding_at: int | None = None
 
     def window(self, report: WindowReport) -> None:
@@ -49,7 +52,12 @@ class Tally:
         if not report.findings:
             return
         key = report.key
-        if self._script.drifting(key.model, key.start, report.end):
+        drifting = self._script.drifting(key.model, key.start, report.end)
+        alarms = [finding for finding in report.findings if finding.tier != "info"]
+        self.tickets += sum(finding.tier == "ticket" for finding in alarms)
+        self.pages += sum(finding.tier == "page" for finding in alarms)
+        self.false_alarms += 0 if drifting else len(alarms)
+        if drifting:
             self.findings += len(report.findings)
             self.first_finding_at = min(self.first_finding_at or report.end, report.end)
         else:
@@ -120,6 +128,9 @@ def _summary(script: Script, tally: Tally, turn: _Turn) -> dict[str, Any]:
         "first_finding_at": _moment(tally.first_finding_at),
         "findings": tally.findings,
         "false_findings": tally.false_findings,
+        "tickets": tally.tickets,
+        "pages": tally.pages,
+        "false_alarms": tally.false_alarms,
         "seconds": round(turn.elapsed(), 3),
     }
 

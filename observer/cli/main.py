@@ -34,7 +34,10 @@ _COMMANDS = {
     "demo": "Watch drift being found in an embedded stream; needs nothing.",
     "check": "Validate a configuration, then reach what it names.",
     "replay": "Run the same pipeline over files, in event time.",
-    "reference": "Build and look at reference profiles.",
+    "backtest": "Replay history under the policy: what would have paged?",
+    "explain": "Say what changed in a window, and what it goes with.",
+    "reference": "Build, look at and accept reference profiles.",
+    "incident": "Close the incidents of a model's version.",
     "schema": "Print the contract of events, or of the configuration.",
 }
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -67,8 +68,11 @@ def build_command(
     a constant or an identifier, is named. Of more than a million rows a uniform sample is taken.
     """
     from observer.config import load as load_config
+    from observer.history import history
+    from observer.pipeline.spec import ModelSpec
     from observer.references import Overrides, build
     from observer.training import Roles, read
+    from observer.windows import duration
 
     overrides = Overrides()
     if config_path is not None:
@@ -76,6 +80,10 @@ def build_command(
         overrides = config.model(model).overrides(config.hash_key.get_secret_value().encode())
     rows = read(source, model, Roles(prediction, score, id_column, drop))
     reference = build(rows.keys, rows.columns, overrides, source.name, rows.tags, rows.vectors)
+    spec = ModelSpec() if config_path is None else config.model(model)
+    if rows.timed:
+        windows = history(source, model, reference, spec, overrides)
+        reference = replace(reference, history=windows)
     try:
         reference.save(output)
     except OSError as error:
@@ -85,6 +93,9 @@ def build_command(
     if reference.summary.n < rows.total:
         used = f"a sample of {used} of {rows.total:,}"
     click.echo(f"{output}: reference {reference.version} from {used} of {source}")
+    if reference.history is not None:
+        size = duration(reference.history.window)
+        click.echo(f"  {len(reference.history.rows)} windows of {size}, with which a watch can begin")
     click.echo(f"  {len(schema.features)} features, task {schema.task or 'unknown'}")
     for name, note in sorted({**reference.notes, **rows.notes}.items()):
         click.echo(f"  {name}: {note}")

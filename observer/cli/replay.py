@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from observer.config import Config
     from observer.metrics import Metric
     from observer.metrics.values import Snapshot
-    from observer.model import QualityReport, Stream, WindowReport
+    from observer.model import QualityReport, Stream, StreamEvidence, WindowReport
 
 _STREAMS: tuple[Stream, ...] = ("predictions", "labels")
 _EPILOG = """\b
@@ -68,6 +69,9 @@ class Lines:
                 "end": timestamp(report.end),
                 "subject": finding.subject,
                 "detector": finding.detector,
+                "tier": finding.tier,
+                "since": None if finding.since is None else timestamp(finding.since),
+                "causes": [_cause(cause) for cause in finding.causes],
                 "statistic": _rounded(verdict.statistic),
                 "effect": _rounded(verdict.effect),
                 "p_value": _rounded(verdict.p_value),
@@ -114,6 +118,11 @@ class Lines:
                     part for part in (line["model"], line["version"], arm, line["segment"]) if part
                 )
                 click.echo(f"{line['start']}  {line['kind']:<8} {where:<24} {text}")
+
+
+def _cause(cause: StreamEvidence) -> dict[str, Any]:
+    fields = asdict(cause) | {"since": None if cause.since is None else timestamp(cause.since)}
+    return {name: _rounded(value) if isinstance(value, float) else value for name, value in fields.items()}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -35,6 +35,10 @@ class Limits(BaseModel):
     """Distinct tag names of a model."""
     max_classes: int = Field(default=1000, gt=0)
     """Distinct classes in the scores of a model."""
+    max_embeddings: int = Field(default=4, ge=0)
+    """Distinct embedding names of a model."""
+    max_embedding_length: int = Field(default=4096, gt=0)
+    """Numbers in one embedding."""
     max_models: int = Field(default=100, gt=0)
     """Unknown models to learn."""
     max_ahead: float = Field(default=3600.0, ge=0)
@@ -96,7 +100,7 @@ class Context:
         return f"model {_excerpt(model)} is not configured; configured: {known}"
 
     def names(self, model: str, kind: str) -> Names:
-        """The names of a kind (`features`, `tags`, `classes`) that the model may have."""
+        """The names of a kind (`features`, `tags`, `classes`, `embeddings`) that the model may have."""
         key = model, kind
         if key not in self._names:
             self._names[key] = Names(getattr(self.limits, f"max_{kind}"))
@@ -225,6 +229,7 @@ def _merge_predictions(batches: list[Predictions]) -> Predictions:
     features = names(batch.features for batch in batches)
     scores = names(batch.scores for batch in batches)
     tags = names(batch.tags for batch in batches)
+    embeddings = names(batch.embeddings for batch in batches)
     return Predictions(
         batches[0].model,
         *_merge_shared(batches),
@@ -243,6 +248,10 @@ def _merge_predictions(batches: list[Predictions]) -> Predictions:
         tags={
             name: columns.concatenate_categories(of(batch.tags.get(name) for batch in batches))
             for name in tags
+        },
+        embeddings={
+            name: columns.concatenate_vectors(of(batch.embeddings.get(name) for batch in batches))
+            for name in embeddings
         },
     )
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import compress
+from itertools import chain, compress
 from math import isnan
-from operator import is_
+from operator import is_, is_not
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import INVALID, NULL, Bools, Categories, Column, Floats, Numbers
+from detectors.base import INVALID, NULL, Bools, Categories, Column, Floats, Numbers, TableColumn, Vectors
 
 NUMBER_TYPES: frozenset[type] = frozenset({int, float, type(None)})
 SCALAR_TYPES: frozenset[type] = frozenset({str, int, float, bool, type(None)})
-AnyColumn = TypeVar("AnyColumn", Numbers, Categories, Column)
+AnyColumn = TypeVar("AnyColumn", Numbers, Categories, Vectors, Column)
 """A column whose kind is kept."""
 
 BOOLEAN_CODES = {False: 0, True: 1, None: NULL}
@@ -133,8 +134,57 @@ def no_categories(n: int) -> Categories:
     return Categories(np.full(n, NULL, np.int32), ())
 
 
-def spoiled(column: Column | None) -> int:
+def vectors(values: list[Any], longest: int) -> Vectors:
+    """Column of lists of numbers, of values of any type; whatever is neither that nor None is invalid.
+
+    So is an empty list, one of more than `longest` numbers, and one with a number that is not finite.
+    """
+    kinds = set(map(type, values))
+    if not kinds <= {list, type(None)}:
+        values = [value if type(value) in (list, type(None)) else () for value in values]
+    lists = [value for value in values if value is not None]
+    counts = np.fromiter(map(len, lists), np.int64, len(lists))
+    lengths = np.full(len(values), NULL, np.int32)
+    lengths[np.fromiter(map(partial(is_not, None), values), np.bool_, len(values))] = counts
+    try:
+        lists = msgspec.convert(lists, list[list[float]])
+    except msgspec.ValidationError:  # which of them are not lists of numbers, only a look at each can tell
+        lists = list(map(_numbers, lists))
+        lengths[lengths != NULL] = np.fromiter(map(len, lists), np.int64, len(lists))
+    flat = np.fromiter(chain.from_iterable(lists), np.float64, int(np.maximum(lengths, 0).sum()))
+    return usable_vectors(flat, lengths, longest)
+
+
+def _numbers(values: list[Any]) -> list[float]:
+    """The list, empty if it holds anything but numbers."""
+    try:
+        return msgspec.convert(values, list[float])
+    except msgspec.ValidationError:
+        return []
+
+
+def usable_vectors(values: NDArray[Any], lengths: NDArray[np.int32], longest: int) -> Vectors:
+    """Vectors in single precision, those that are empty, too long or not finite made invalid.
+
+    `values` are those of all rows one after another; `lengths` int32[n] their numbers, `NULL` for none.
+    """
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(values, np.float32)
+    bad = (lengths == 0) | (lengths > longest)
+    finite = np.isfinite(single)
+    if not finite.all():
+        owner = np.repeat(np.arange(len(lengths)), np.maximum(lengths, 0))
+        bad[owner[~finite]] = True
+    if not bad.any():
+        return Vectors(single, lengths)
+    kept = np.repeat(~bad, np.maximum(lengths, 0))
+    return Vectors(single[kept], np.where(bad, np.int32(INVALID), lengths))
+
+
+def spoiled(column: TableColumn | None) -> int:
     """How many cells have a wrong type."""
+    if isinstance(column, Vectors):
+        return int(np.count_nonzero(column.lengths == INVALID))
     if isinstance(column, Categories):
         return int(np.count_nonzero(column.codes == INVALID))
     return 0 if column is None or column.invalid is None else int(np.count_nonzero(column.invalid))
@@ -202,6 +252,17 @@ def concatenate_categories(parts: Sequence[tuple[Categories | None, int]]) -> Ca
             codes.append(recode(part.codes, np.array(of_part, np.int32)))
         names = tuple(united)
     return Categories(np.concatenate(codes) if codes else np.zeros(0, np.int32), names)
+
+
+def concatenate_vectors(parts: Sequence[tuple[Vectors | None, int]]) -> Vectors:
+    """As `concatenate`, for vectors."""
+    columns = [Vectors.missing(n) if part is None else part for part, n in parts]
+    if len(columns) == 1:
+        return columns[0]
+    return Vectors(
+        np.concatenate([column.values for column in columns]),
+        np.concatenate([column.lengths for column in columns]),
+    )
 
 
 def recode(codes: NDArray[np.int32], new: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -31,6 +31,7 @@ class Event(msgspec.Struct, gc=False):
     arm_probability: Probability | None = None
     tags: Any = None
     latency_ms: Any = None
+    embeddings: Any = None
 
 
 class LabelEvent(msgspec.Struct, gc=False):
@@ -117,6 +118,7 @@ def fast_event(model: str, schema: Schema) -> type[msgspec.Struct]:
             ("arm_probability", Probability | None, None),
             ("tags", dict[str, Scalar] | None, None),
             ("latency_ms", float | None, None),
+            ("embeddings", dict[str, list[float] | None] | None, None),
         ],
         tag_field="model",
         tag=model,

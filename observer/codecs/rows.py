@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from detectors.base import Bools, Categories, Column, Ints, Numbers
+from detectors.base import Bools, Categories, Column, Ints, Numbers, Vectors
 from observer.codecs import columns, times
 from observer.codecs.base import ROW_BITS, Context, Poll
 from observer.codecs.columns import AnyColumn
@@ -39,6 +39,7 @@ class _Gathered:
     features: list[dict[str, Column]] = field(default_factory=list)
     scores: list[dict[str, Numbers]] = field(default_factory=list)
     tags: list[dict[str, Categories]] = field(default_factory=list)
+    embeddings: list[dict[str, Vectors]] = field(default_factory=list)
     versions: columns.Interner = field(default_factory=columns.Interner)
 
 
@@ -96,6 +97,9 @@ class Rows:
         gathered.features.append(self._reader(model, structs=structs)(_values(events, "features")))
         gathered.scores.append(_scores(self._context, self._poll, model, _values(events, "scores")))
         gathered.tags.append(_tags(self._context, self._poll, model, _values(events, "tags")))
+        gathered.embeddings.append(
+            _embeddings(self._context, self._poll, model, _values(events, "embeddings"))
+        )
 
     def finish(self) -> None:
         """Add a batch per model to the poll."""
@@ -127,6 +131,10 @@ class Rows:
             tags={
                 name: columns.concatenate_categories(_parts(gathered, gathered.tags, name))
                 for name in _names(gathered.tags)
+            },
+            embeddings={
+                name: columns.concatenate_vectors(_parts(gathered, gathered.embeddings, name))
+                for name in _names(gathered.embeddings)
             },
         )
 
@@ -304,6 +312,18 @@ def _tags(context: Context, poll: Poll, model: str, values: list[Any]) -> dict[s
     found: dict[str, Categories] = {}
     for name in _admitted(context, model, "tags", mappings, poll):
         found[name] = columns.checked_categories(_cells(mappings, name))
+        poll.spoiled += columns.spoiled(found[name])
+    return found
+
+
+def _embeddings(context: Context, poll: Poll, model: str, values: list[Any]) -> dict[str, Vectors]:
+    if columns.absent(values):
+        return {}
+    named, mappings = _mappings(values)
+    poll.spoiled += sum(value is not None for value in compress(values, ~named))
+    found: dict[str, Vectors] = {}
+    for name in _admitted(context, model, "embeddings", mappings, poll):
+        found[name] = columns.vectors(_cells(mappings, name), context.limits.max_embedding_length)
         poll.spoiled += columns.spoiled(found[name])
     return found
 

@@ -77,6 +77,12 @@ _PREDICTION: dict[str, Any] = {
             "description": "What the model did not see, such as a region; for segments.",
         },
         "latency_ms": {"type": ["number", "null"], "description": "How long the model took, milliseconds."},
+        "embeddings": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 1},
+            "description": "Vectors that stand for what the model saw, such as a text or a picture, by name; "
+            "of one length in all events. One that is not as it should be is counted and left out.",
+        },
     },
     "examples": [
         {
@@ -99,7 +105,13 @@ _PREDICTION: dict[str, Any] = {
             "arm": "challenger",
             "arm_probability": 0.1,
         },
-        {"id": "a", "model": "price", "time": 1769860800250, "prediction": 349.5},
+        {
+            "id": "a",
+            "model": "price",
+            "time": 1769860800250,
+            "prediction": 349.5,
+            "embeddings": {"description": [0.12, -0.4, 0.03]},
+        },
     ],
 }
 
@@ -133,7 +145,7 @@ _LABEL: dict[str, Any] = {
 
 
 def arrow_schema(stream: Stream) -> pa.Schema:
-    """Arrow schema of the stream's messages, with a feature, a score and a tag to show how they are named.
+    """Arrow schema of the stream's messages, with features, a score, a tag and an embedding as examples.
 
     Other types are accepted too: dictionaries, large strings, any timestamp unit, any number.
     """
@@ -157,6 +169,7 @@ def arrow_schema(stream: Stream) -> pa.Schema:
             pa.field("arm_probability", pa.float64()),
             pa.field("tags.channel", pa.dictionary(pa.int32(), pa.string())),
             pa.field("latency_ms", pa.float64()),
+            pa.field("embeddings.text", pa.list_(pa.float32(), 384)),
         ]
     )
 
@@ -188,6 +201,7 @@ def avro_schema(stream: Stream) -> str:
             optional("arm_probability", "double"),
             optional("tags", {"type": "map", "values": scalar}),
             optional("latency_ms", "double"),
+            optional("embeddings", {"type": "map", "values": {"type": "array", "items": "float"}}),
         ]
     name = "Prediction" if stream == "predictions" else "Label"
     return json.dumps({"type": "record", "name": name, "fields": fields}, indent=2)

@@ -100,6 +100,8 @@ class ModelJudge:
         watching = self._of_inputs(version, reference, name)
         streams = watching.streams
         assert isinstance(streams, TableStreams)  # noqa: S101 - as made
+        if self._told(INPUTS, version, start):
+            return Said(self._standing(INPUTS, version, watching), ())
         readings = {segment: streams.read(one, joint=not segment) for segment, one in windows.items()}
         said = self._advance(watching, INPUTS, version, start, readings)
         drifting = {
@@ -108,7 +110,10 @@ class ModelJudge:
             for item in items
             if item.verdict.status is Status.DRIFT
         }
-        raised = frozenset(drifting - watching.drifting) if said.report.stage == "learning" else frozenset()
+        raised: frozenset[tuple[str, str, str]] = frozenset()
+        if said.report.stage == "learning":  # what lasts is raised once, whichever detectors go on seeing it
+            lasting = {(segment, subject) for segment, subject, _ in watching.drifting}
+            raised = frozenset(one for one in drifting if one[:2] not in lasting)
         watching.drifting = drifting
         return replace(said, raised=raised)
 
@@ -117,18 +122,26 @@ class ModelJudge:
         kind = next(iter(cohorts.values()), None)
         watching = self._of_quality(version, regression=isinstance(kind, RegressionOutcomes))
         assert isinstance(watching.streams, OutcomeStreams)  # noqa: S101 - as made
+        if self._told(QUALITY, version, start):
+            return Said(self._standing(QUALITY, version, watching), ())
         readings = {segment: watching.streams.read(one) for segment, one in cohorts.items()}
         return self._advance(watching, QUALITY, version, start, readings)
 
     def remember(
-        self, version: str, reference: TableSummary, name: str, lessons: Iterable[tuple[int, TableSummary]]
+        self,
+        version: str,
+        reference: TableSummary,
+        name: str,
+        lessons: Iterable[tuple[int, TableSummary]],
+        history: Sequence[bytes] = (),
     ) -> None:
         """Begin the watch of a version's inputs with reference windows; see `observer.ports.Judge`."""
         watching = self._of_inputs(version, reference, name)
         streams, watch = watching.streams, watching.watch
         assert isinstance(streams, TableStreams)  # noqa: S101 - as made
-        if (INPUTS, version) not in self._lasts and not watch.rows:
-            watch.remember([Row(start, {"": streams.read(one)}) for start, one in lessons])
+        if (INPUTS, version) not in self._lasts and not watch.history:
+            rows = [Row.from_bytes(one) for one in history]
+            watch.remember(rows or [Row(start, {"": streams.read(one)}) for start, one in lessons])
             watching.dirty = True
 
     def resume(
@@ -173,9 +186,7 @@ class ModelJudge:
     def _advance(
         self, watching: _Watching, kind: Kind, version: str, start: int, readings: Mapping[str, Reading]
     ) -> Said:
-        if start <= self._lasts.get((kind, version), -1):
-            return Said(self._standing(kind, version, watching), ())
-        watched = watching.watch.update(start, readings, self._share(version, start))
+        watched = watching.watch.update(start, readings, self._share(kind, version, start))
         self._lasts[kind, version] = start
         watching.dirty = True
         streams = streams_of(watched)
@@ -183,14 +194,21 @@ class ModelJudge:
         found = findings(window, start + self.window, watched, streams)
         return Said(reported(kind, watched, streams), found)
 
+    def _told(self, kind: Kind, version: str, start: int) -> bool:
+        """Whether the watch has seen the window before, or a later one."""
+        return start <= self._lasts.get((kind, version), -1)
+
     def _standing(self, kind: Kind, version: str, watching: _Watching) -> EvidenceReport:
-        watched = watching.watch.standing(self._share(version, self._lasts.get((kind, version), 0)))
+        watched = watching.watch.standing(self._share(kind, version, self._lasts.get((kind, version), 0)))
         return reported(kind, watched, streams_of(watched))
 
-    def _share(self, version: str, start: int) -> float:
-        """Among how many watches the budget is divided: of versions with a window within the last day."""
+    def _share(self, kind: Kind, version: str, start: int) -> float:
+        """Among how many watches the budget is divided: of versions with a window within the last day.
+
+        Of the same kind: how far inputs and quality are apart depends on polls, and verdicts must not.
+        """
         since = start - max(DAY, 2 * self.window)
-        recent = {name for (_, name), last in self._lasts.items() if last >= since}
+        recent = {name for (own, name), last in self._lasts.items() if own == kind and last >= since}
         return float(len(recent | {version}) * (2 if self.has_labels else 1))
 
     # State

@@ -28,7 +28,7 @@ class WindowJudge:
             else [
                 cast("catalog.ColumnDetector", detector) for detector in chosen if kind in detector.applies_to
             ]
-            for kind in ("number", "category", "table")
+            for kind in ("number", "category", "embedding", "table")
         }
 
     def judge(self, reference: TableSummary, window: TableSummary) -> tuple[Judged, ...]:
@@ -38,6 +38,7 @@ class WindowJudge:
         sides = (
             ("number", reference.numbers, window.numbers, window.numbers.names),
             ("category", reference.categories, window.categories, window.categories.names),
+            ("embedding", reference.embeddings, window.embeddings, window.embeddings.names),
             ("table", reference, window, (TABLE,)),
         )
         for kind, before, now, names in sides:
@@ -47,7 +48,7 @@ class WindowJudge:
                 found = detector.compare(before, now, self._alpha)
                 verdicts.extend(found)
                 asked.extend((name, detector.name) for name in names[: len(found)])
-        corrected = correct(verdicts, self._alpha)
+        corrected = correct(verdicts, self._alpha, self._correction)
         return tuple(
             Judged(name, detector, verdict)
             for (name, detector), verdict in zip(asked, corrected, strict=True)

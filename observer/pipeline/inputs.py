@@ -9,12 +9,12 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Bools, Column, Ints, Numbers
+from detectors.base import Bools, Column, Ints, Numbers, TableColumn
 from detectors.summaries.packing import pack, unpack
 from detectors.summaries.table import Encoded, Table, TableSummary
 from observer.model import Predictions, WindowKey
 from observer.ports import Checkpoints
-from observer.references import LATENCY, PREDICTION, SCORE, Reference
+from observer.references import EMBEDDING, LATENCY, PREDICTION, SCORE, Reference
 from observer.segments import Dimension
 from observer.windows import model_prefix, storage_key
 
@@ -52,8 +52,14 @@ def expired(state: Checkpoints, table: str, model: str, before: int) -> list[byt
     return [key for key, _ in takewhile(lambda item: item[0] < stop, state.scan(table, model_prefix(model)))]
 
 
-def columns_of(batch: Predictions) -> dict[str, Column]:
+def columns_of(batch: Predictions) -> dict[str, TableColumn]:
     """All columns of a batch that are summarised, by their names in references and metrics."""
+    vectors = {f"{EMBEDDING}.{name}": column for name, column in batch.embeddings.items()}
+    return {**values_of(batch), **vectors}
+
+
+def values_of(batch: Predictions) -> dict[str, Column]:
+    """`columns_of` but for vectors."""
     columns: dict[str, Column] = {**batch.features, PREDICTION: batch.prediction}
     for name, score in batch.scores.items():
         columns[f"{SCORE}.{name}" if name else SCORE] = score
@@ -104,6 +110,11 @@ class Window:
             if summary is not None:
                 summary.sample.drop(hidden)
                 summary.sample.shorten(min(summary.sample.size, rows))
+
+    def vectors(self) -> frozenset[str]:
+        """Columns of vectors that samples hold, which only learning needs."""
+        parts = (self.summary, self.late)
+        return frozenset(name for part in parts if part is not None for name in part.sample.vectors)
 
     def to_bytes(self) -> bytes:
         """Everything but the reference's own table."""
@@ -166,7 +177,7 @@ class Inputs:
         self,
         version: str,
         batch: Predictions,
-        columns: Mapping[str, Column],
+        columns: Mapping[str, TableColumn],
         starts: Ints,
         dimensions: tuple[Dimension, ...],
         segments: NDArray[np.uint8],
@@ -248,7 +259,7 @@ class Inputs:
 
     def _store(self, window: Window) -> None:
         if not window.reference:
-            window.shorten(self.sample_rows, self.hidden)
+            window.shorten(self.sample_rows, self.hidden | window.vectors())
         self.state.put(CLOSED, self._key(window.key), window.to_bytes())
 
     def save(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from detectors.summaries.packing import pack, unpack
 from detectors.summaries.sample import Sample
+from detectors.summaries.table import Table, TableSummary
 from observer.pipeline.inputs import LEARNING_ROWS, Window
 from observer.pipeline.spec import LearnSpec
 from observer.references import Overrides, Reference, learn
@@ -14,16 +15,36 @@ from observer.references import Overrides, Reference, learn
 log = logging.getLogger(__name__)
 
 
+def summarised_again(window: Window, table: Table, hidden: frozenset[str]) -> TableSummary:
+    """A stored window under another table, from its sampled rows.
+
+    Of columns that privacy keeps out of samples (`hidden`) nothing is counted: they are not missing.
+    """
+    sample, summary = window.summary.sample, table.zero()
+    summary.update(table.encode(sample.keys, {name: sample.column(name) for name in sample.columns}))
+    # A sample has no repeated rows; they are as frequent among it as among all.
+    counts = window.summary.counts
+    summary.counts.duplicates = round(counts.duplicates * len(sample) / counts.n)
+    unknown = hidden - sample.columns.keys()
+    for part in (summary.numbers, summary.categories):
+        part.counts[[name in unknown for name in part.names]] = 0
+    if unknown & {*summary.numbers.names}:
+        summary.scores = table.scores.zero()
+    return summary
+
+
 @dataclass(slots=True)
 class Learner:
     """Collects samples of a version's first windows until they make a reference."""
 
     windows: int = 0
+    duplicates: int = 0
     sample: Sample = field(default_factory=lambda: Sample(LEARNING_ROWS))
 
     def add(self, window: Window) -> None:
         """Take a closed window in."""
         self.windows += 1
+        self.duplicates += window.summary.counts.duplicates
         size = min(self.sample.size, window.summary.sample.size)
         self.sample.shorten(size)
         window.summary.sample.shorten(size)
@@ -39,14 +60,19 @@ class Learner:
         if absent:
             log.warning("model %s: no event has had the features %s", model, ", ".join(absent))
         types = {name: kind for name, kind in overrides.types.items() if name not in absent}
-        return learn(self.sample, replace(overrides, types=types), f"learnt from {self.windows} windows")
+        made = learn(self.sample, replace(overrides, types=types), f"learnt from {self.windows} windows")
+        counts = made.summary.counts
+        counts.duplicates = round(self.duplicates * counts.n / max(self.sample.seen, 1))
+        return replace(made)  # whose version is of that too
 
     def to_bytes(self) -> bytes:
         """Compact bytes."""
-        return pack({"windows": self.windows, "sample": self.sample.to_bytes()})
+        return pack(
+            {"windows": self.windows, "duplicates": self.duplicates, "sample": self.sample.to_bytes()}
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Learner:
         """The learner that gave `data`."""
         fields = unpack(data)
-        return cls(fields["windows"], Sample.from_bytes(fields["sample"]))
+        return cls(fields["windows"], fields["duplicates"], Sample.from_bytes(fields["sample"]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from detectors.base import Bools, Categories, Ints
 from detectors.summaries.delays import Delays
 from detectors.summaries.packing import Packable, pack, unpack
 from detectors.summaries.table import Table, TableSummary
+from detectors.watch.history import Row
 from observer.errors import ConfigError
 from observer.labels import Joined, LabelJoin, Outcome, record_dtype
 from observer.model import FeatureType, Labels, Predictions, Schema
@@ -23,14 +25,16 @@ from observer.pipeline.inputs import (
     Window,
     columns_of,
 )
-from observer.pipeline.learning import Learner
+from observer.pipeline.learning import Learner, summarised_again
 from observer.pipeline.quality import Shape, settle
 from observer.pipeline.spec import LearnSpec, ModelSpec
 from observer.ports import Checkpoints
 from observer.references import Overrides, Reference, load, private
 from observer.segments import UNSETTLED, Dimension, SegmentSpec
 from observer.segments import settle as settle_segments
-from observer.windows import model_prefix, storage_key
+from observer.windows import duration, model_prefix, storage_key
+
+log = logging.getLogger(__name__)
 
 MODELS, REFERENCES, LEARNERS = "models", "references", "learners"
 MAX_VERSIONS = 50
@@ -251,7 +255,7 @@ class Monitor:
         wanted = self.spec.reference
         if own is None and isinstance(wanted, Path) and version:
             path = Path(str(wanted).replace(VERSION, version.replace("/", "_")))
-            if path.exists():
+            if _is_file(path):
                 own = self._own[version] = load(path)
                 self._keep(own)
         return own
@@ -434,12 +438,27 @@ class Monitor:
             if window.reference == reference.version:
                 yield window.key.start, window.summary
             elif len(window.summary.sample):
-                sample = window.summary.sample
-                again = table.zero()
-                again.update(
-                    table.encode(sample.keys, {name: sample.column(name) for name in sample.columns})
-                )
-                yield window.key.start, again
+                yield window.key.start, summarised_again(window, table, self.inputs.hidden)
+
+    def history(self, version: str, before: int) -> Sequence[bytes]:
+        """Windows that came with a version's reference, if they are windows as this model has them."""
+        reference = self.references.get(version)
+        known = reference.history if reference is not None else None
+        if known is None or not known.rows:
+            return ()
+        names = tuple(spec.dimension for spec in self.spec.segments)
+        told = ""
+        if known.window != self.spec.window.size:
+            told = f"they last {duration(known.window)}, the model's {duration(self.spec.window.size)}"
+        elif known.segments != names:
+            told = f"their segments are {', '.join(known.segments) or 'none'}, the model's {', '.join(names)}"
+        elif Row.from_bytes(known.rows[-1]).start >= before:
+            told = "they are not older than the model's own"
+        if told:
+            log.warning(
+                "model %s %s: the windows of its reference are not used: %s", self.name, version, told
+            )
+        return () if told else known.rows
 
     def accept(self, version: str, since: int) -> Reference:
         """Make what the version's windows show from `since` on its new reference.
@@ -479,6 +498,13 @@ class Monitor:
         """Age at which nearly all labels have come: the 99th percentile of delays, at most the horizon."""
         late = self.delays.quantile(0.99) if self.delays.count >= 100 else None
         return horizon if late is None else min(max(round(late), 0), horizon)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have, being too long
+        return False
 
 
 def _arms(batch: Predictions) -> NDArray[np.uint8]:

@@ -320,7 +320,8 @@ class Pipeline:
         if (monitor.name, key.version, reference.version) not in self._begun:
             self._begun.add((monitor.name, key.version, reference.version))
             lessons = monitor.lessons(key.version, key.start)
-            judge.remember(key.version, reference.summary, reference.version, lessons)
+            history = monitor.history(key.version, key.start)
+            judge.remember(key.version, reference.summary, reference.version, lessons, history)
         enough = {w.key.segment: w.summary for w in windows if w.key.segment in judged}
         return judge.inputs(key.version, reference.summary, reference.version, key.start, enough, judged)
 
@@ -395,7 +396,7 @@ class Pipeline:
         if since is None:
             since = self._began(monitor, judge, version)
         reference = monitor.accept(version, since)
-        lessons = monitor.lessons(version, END_OF_TIME, since)
+        lessons = monitor.lessons(version, monitor.last_closed() + 1, since)
         judge.remember(version, reference.summary, reference.version, lessons)
         self._begun.add((model, version, reference.version))
         self._renew_codecs()

@@ -6,6 +6,7 @@ them. Its version is a hash of its content, so two services with the same versio
 
 from observer.references.build import build, learn
 from observer.references.overrides import (
+    EMBEDDING,
     LATENCY,
     PREDICTION,
     SAMPLE_ROWS,
@@ -14,14 +15,16 @@ from observer.references.overrides import (
     Privacy,
     private,
 )
-from observer.references.profile import FORMAT, Reference, load
+from observer.references.profile import FORMAT, History, Reference, load
 
 __all__ = [
+    "EMBEDDING",
     "FORMAT",
     "LATENCY",
     "PREDICTION",
     "SAMPLE_ROWS",
     "SCORE",
+    "History",
     "Overrides",
     "Privacy",
     "Reference",

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Categories, Column, Floats, Numbers
+from detectors.base import Categories, Column, Floats, Numbers, Vectors
 from detectors.summaries.categories import TOP, Vocabularies, as_categories, vocabulary
+from detectors.summaries.embeddings import sketched
 from detectors.summaries.histogram import BINS, Binning, quantile_boundaries
 from detectors.summaries.outcomes import score_edges
 from detectors.summaries.sample import Sample
@@ -29,6 +30,7 @@ def build(
     overrides: Overrides,
     description: str,
     segments: Mapping[str, Categories] | None = None,
+    vectors: Mapping[str, Vectors] | None = None,
 ) -> Reference:
     """The profile of rows of one model.
 
@@ -41,25 +43,30 @@ def build(
         per class) and `@latency_ms`.
     segments : mapping
         Tag columns whose frequent values become segments.
+    vectors : mapping
+        Embeddings, named `@embedding.<name>`, of some of the rows in order of their keys.
 
     Raises
     ------
     ConfigError
         Naming every override that no column bears out, or when there are no rows.
     """
-    named = {"types": overrides.types, "privacy": overrides.privacy}
+    vectors = vectors or {}
+    named = (("types", overrides.types, columns), ("privacy", overrides.privacy, {**columns, **vectors}))
     problems = [
-        f"{what}.{name}: no such column; there are: {', '.join(sorted(columns))}"
-        for what, names in named.items()
+        f"{what}.{name}: no such column; there are: {', '.join(sorted(there))}"
+        for what, names, there in named
         for name in names
-        if name not in columns
+        if name not in there
     ]
     if len(keys) == 0:
         problems.append("the reference has no rows")
     if problems:
         raise ConfigError(problems)
-    columns = private(columns, overrides.privacy, overrides.hash_key, overrides.types)
-    return _profile(keys, columns, overrides, description, segments or {})
+    seen = private({**columns, **vectors}, overrides.privacy, overrides.hash_key, overrides.types)
+    columns = {name: column for name, column in seen.items() if not isinstance(column, Vectors)}
+    vectors = {name: column for name, column in seen.items() if isinstance(column, Vectors)}
+    return _profile(keys, columns, overrides, description, segments or {}, vectors)
 
 
 def _profile(
@@ -68,6 +75,7 @@ def _profile(
     overrides: Overrides,
     description: str,
     segments: Mapping[str, Categories],
+    vectors: Mapping[str, Vectors],
 ) -> Reference:
     """The profile of columns that are `private` already."""
     notes = {name: "ignored: switched off" for name, wish in overrides.privacy.items() if wish == "off"}
@@ -96,12 +104,14 @@ def _profile(
     encoded = table.encode(keys, {**numeric, **categorical})
     own = table.binning.zero()
     own.update(encoded.codes, encoded.values)
-    summary = replace(table, scores=ScoreTable.of(own)).zero()
+    embeddings, left_out = sketched(sorted(vectors.items()))
+    summary = replace(table, scores=ScoreTable.of(own), embeddings=embeddings.embeddings).zero()
     summary.update(encoded)
+    summary.embeddings = embeddings
     return Reference(
         Schema(types, task, classes, positive),
         summary,
-        notes,
+        notes | left_out,
         {name: vocabulary(column, 20)[0] for name, column in segments.items()},
         dict(overrides.privacy),
         {
@@ -150,4 +160,4 @@ def learn(merged: Sample, overrides: Overrides, description: str) -> Reference:
     columns = {name: merged.column(name) for name in merged.columns if not name.startswith("#")}
     segments = {name[1:]: merged.column(name) for name in merged.columns if name.startswith("#")}
     tags = {name: column for name, column in segments.items() if isinstance(column, Categories)}
-    return _profile(merged.keys, columns, overrides, description, tags)
+    return _profile(merged.keys, columns, overrides, description, tags, merged.vectors)

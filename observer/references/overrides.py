@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from detectors.base import Categories, Column
+from detectors.base import Categories, TableColumn, Vectors
 from detectors.summaries.categories import as_categories
 from observer.model import FeatureType, Task
 
 PREDICTION = "@prediction"
 SCORE = "@score"
 LATENCY = "@latency_ms"
+EMBEDDING = "@embedding"
 SAMPLE_ROWS = 1_000
 
 Privacy = Literal["keep", "hash", "redact", "off"]
@@ -35,20 +36,23 @@ class Overrides:
 
 
 def private(
-    columns: Mapping[str, Column],
+    columns: Mapping[str, TableColumn],
     privacy: Mapping[str, Privacy],
     key: bytes,
     types: Mapping[str, FeatureType] | None = None,
-) -> dict[str, Column]:
+) -> dict[str, TableColumn]:
     """The columns that may be looked at, category names hashed where asked; one hash per distinct name.
 
-    Numbers are hashed only where `types` declares them to be categories.
+    Numbers are hashed only where `types` declares them to be categories, vectors never.
     """
     key = hashlib.blake2b(key).digest() if len(key) > hashlib.blake2b.MAX_KEY_SIZE else key
-    out: dict[str, Column] = {}
+    out: dict[str, TableColumn] = {}
     for name, column in columns.items():
         wish = privacy.get(name, "keep")
         if wish == "off":
+            continue
+        if isinstance(column, Vectors):
+            out[name] = column
             continue
         named = isinstance(column, Categories) or (types or {}).get(name, "number") != "number"
         if wish != "keep" and named:

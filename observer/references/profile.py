@@ -16,16 +16,36 @@ import numpy as np
 
 from detectors.base import Floats
 from detectors.summaries.categories import Vocabularies
+from detectors.summaries.embeddings import Embeddings, EmbeddingSketch
 from detectors.summaries.histogram import Binning
-from detectors.summaries.packing import Fields, digest, pack, unpack
+from detectors.summaries.packing import Fields, Packable, digest, pack, unpack
 from detectors.summaries.scores import ScoreTable
 from detectors.summaries.table import Table, TableSummary
 from observer.errors import Permanent
 from observer.model import Schema
 from observer.references.overrides import Privacy
 
-FORMAT = 1
+FORMAT = 2
 """Of the file; a number higher than any before whenever the content changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The windows of the rows that a reference was made of: what a watch begins with.
+
+    Attributes
+    ----------
+    window : int
+        Their length, milliseconds.
+    segments : tuple of str
+        Dimensions that they were split by.
+    rows : tuple of bytes
+        `detectors.watch.history.Row` in bytes, in time order.
+    """
+
+    window: int
+    segments: tuple[str, ...]
+    rows: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +72,8 @@ class Reference:
     score_edges: Mapping[str, Floats]
     """Score column -> edges of the bins its outcomes are counted in; made from all scores, tails included."""
     description: str
+    history: History | None = None
+    """Its windows, where the rows had times; no part of the version."""
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,6 +110,8 @@ class Reference:
                 "top": table.vocabularies.top,
                 "sample_size": table.sample_size,
                 "sample_columns": sorted(table.sample_columns or ()),
+                "embeddings": len(table.embeddings.sketches),
+                **{f"embedding {i}": one.to_bytes() for i, one in enumerate(table.embeddings.sketches)},
                 "summary": self.summary.to_bytes(),
             }
         )
@@ -100,7 +124,17 @@ class Reference:
                 "format": FORMAT,
                 "description": self.description,
                 "content": self._content(),
+                "history": self._history(),
             }
+        )
+
+    def _history(self) -> bytes:
+        known = self.history
+        if known is None:
+            return b""
+        rows: dict[str, Packable] = {f"row {i}": row for i, row in enumerate(known.rows)}
+        return pack(
+            {"window": known.window, "segments": list(known.segments), "size": len(known.rows), **rows}
         )
 
     @classmethod
@@ -113,7 +147,8 @@ class Reference:
             msg = f"a reference of format {outer['format']!r:.20}; this version reads format {FORMAT}"
             raise ValueError(msg)
         try:
-            return cls._read(unpack(outer.packed("content")), outer["description"])
+            reference = cls._read(unpack(outer.packed("content")), outer["description"])
+            return replace(reference, history=_history(outer.packed("history")))
         except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
             msg = f"damaged reference: {error}"
             raise ValueError(msg) from error
@@ -137,6 +172,12 @@ class Reference:
             ScoreTable.of(binning.zero()),
             fields.count("sample_size"),
             frozenset(fields["sample_columns"]),
+            Embeddings(
+                tuple(
+                    EmbeddingSketch.from_bytes(fields.packed(f"embedding {i}"))
+                    for i in range(fields.count("embeddings"))
+                )
+            ),
         )
         summary = TableSummary.from_bytes(fields.packed("summary"), table)
         summary.table = replace(table, scores=ScoreTable.of(summary.numbers))
@@ -156,6 +197,14 @@ class Reference:
         partial = path.with_name(path.name + ".partial")
         partial.write_bytes(self.to_bytes())
         partial.replace(path)
+
+
+def _history(data: bytes) -> History | None:
+    if not data:
+        return None
+    fields = unpack(data)
+    rows = tuple(fields.packed(f"row {i}") for i in range(fields.count("size")))
+    return History(fields.count("window"), tuple(fields["segments"]), rows)
 
 
 def load(path: Path) -> Reference:

@@ -32,8 +32,8 @@ FORMAT = 1
 MAX_SIZE = 1 << 40
 MAX_SPACES = 4096
 _SMALLEST_MAP = 1 << 20
-_TABLES = b"tables"
-_META = b"meta"
+TABLES = b"tables"
+META = b"meta"
 _SPACE = b"space/"
 
 
@@ -83,11 +83,11 @@ class LmdbState:
         self._spaces: dict[str, Any] = {}
         self._lock = _lock(path)
         try:
-            self._env, self._max_size = _open(path, max_size)
+            self._env, self._max_size = open_environment(path, max_size)
             try:
                 self._txn = self._env.begin(write=True)
                 self._check_format()
-                self._tables = self._env.open_db(_TABLES, txn=self._txn)
+                self._tables = self._env.open_db(TABLES, txn=self._txn)
                 names = [name for name, _ in self._txn.cursor() if name.startswith(_SPACE)]
                 for name in names:
                     self._spaces[name[len(_SPACE) :].decode()] = self._env.open_db(name, txn=self._txn)
@@ -105,7 +105,7 @@ class LmdbState:
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, uncommitted changes included."""
         try:
-            value: bytes | None = self._txn.get(self._key(table, key), db=self._tables)
+            value: bytes | None = self._txn.get(entry_key(table, key), db=self._tables)
         except lmdb.Error as error:
             raise self._fail(error) from error
         return value
@@ -113,14 +113,14 @@ class LmdbState:
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Set the value; raises `ValueError` when table and key together pass 510 bytes."""
         try:
-            self._txn.put(self._key(table, key), value, db=self._tables)
+            self._txn.put(entry_key(table, key), value, db=self._tables)
         except lmdb.Error as error:
             raise self._fail(error) from error
 
     def delete(self, table: str, key: bytes) -> None:
         """Remove the value if it is there."""
         try:
-            self._txn.delete(self._key(table, key), db=self._tables)
+            self._txn.delete(entry_key(table, key), db=self._tables)
         except lmdb.Error as error:
             raise self._fail(error) from error
 
@@ -129,8 +129,8 @@ class LmdbState:
 
         The state may be changed and committed between two steps: each step looks up the next key anew.
         """
-        start = self._key(table, prefix)
-        skip = len(self._key(table, b""))
+        start = entry_key(table, prefix)
+        skip = len(entry_key(table, b""))
         found = self._next(start)
         while found is not None and found[0].startswith(start):
             yield found[0][skip:], found[1]
@@ -249,22 +249,12 @@ class LmdbState:
         return Permanent(f"{self._path}: {error}")
 
     def _check_format(self) -> None:
-        meta = self._env.open_db(_META, txn=self._txn)
+        meta = self._env.open_db(META, txn=self._txn)
         found = self._txn.get(b"format", db=meta)
         if found is None and self._txn.stat()["entries"] == 1:
             self._txn.put(b"format", str(FORMAT).encode(), db=meta)
-        elif found != str(FORMAT).encode():
-            is_newer = found is not None and found.isdigit() and int(found) > FORMAT
-            raise Permanent(
-                f"{self._path}: state of format {found.decode(errors='replace') if found else 'unknown'}"
-                f"{', written by a newer service' if is_newer else ''}; this one reads format {FORMAT}"
-            )
-
-    def _key(self, table: str, key: bytes) -> bytes:
-        whole = table.encode() + b"\0" + key
-        if len(whole) > 511:
-            raise ValueError(f"key of {len(key)} bytes in table {table!r}: table and key may have 510 in all")
-        return whole
+        else:
+            check_format(self._path, found)
 
     def _next(self, key: bytes) -> tuple[bytes, bytes] | None:
         try:
@@ -278,6 +268,24 @@ class LmdbState:
         if database is None:
             database = self._spaces[space] = self._env.open_db(_SPACE + space.encode(), txn=self._txn)
         return database
+
+
+def check_format(path: Path, found: bytes | None) -> None:
+    """Raise `Permanent` unless a state with this entry for its format can be read."""
+    if found != str(FORMAT).encode():
+        is_newer = found is not None and found.isdigit() and int(found) > FORMAT
+        raise Permanent(
+            f"{path}: state of format {found.decode(errors='replace') if found else 'unknown'}"
+            f"{', written by a newer service' if is_newer else ''}; this one reads format {FORMAT}"
+        )
+
+
+def entry_key(table: str, key: bytes) -> bytes:
+    """Where a table's entry lies; raises `ValueError` when that is too long."""
+    whole = table.encode() + b"\0" + key
+    if len(whole) > 511:
+        raise ValueError(f"key of {len(key)} bytes in table {table!r}: table and key may have 510 in all")
+    return whole
 
 
 def _locality(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
@@ -329,14 +337,21 @@ def _lock(path: Path) -> TextIO:
     return file
 
 
-def _open(path: Path, max_size: int) -> tuple[Any, int]:
+def open_environment(path: Path, max_size: int, *, readonly: bool = False) -> tuple[Any, int]:
+    """The environment and its size in address space; raises `Permanent` where it cannot be had."""
     size = max_size
     while True:
         try:
             # Our own lock keeps other processes out, so LMDB's reader table has no use. A writable map is
             # not used: with it a full disk would kill the process instead of raising an error.
             env = lmdb.open(
-                str(path), map_size=size, max_dbs=MAX_SPACES, lock=False, readahead=False, meminit=False
+                str(path),
+                map_size=size,
+                max_dbs=MAX_SPACES,
+                lock=False,
+                readahead=False,
+                meminit=False,
+                readonly=readonly,
             )
         except (lmdb.MemoryError, MemoryError) as error:
             if size // 2 < _SMALLEST_MAP:

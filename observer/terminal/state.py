@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from detectors.base import Status as VerdictStatus
 from detectors.base import Verdict
-from observer.model import Finding, Judged, QualityReport, QualityValue, WindowReport
+from observer.model import Finding, Judged, QualityReport, QualityValue, Tier, WindowReport
 from observer.references import Reference
 from observer.terminal.words import describe, subject
 
@@ -70,6 +70,8 @@ class Incident:
         In a row, so far.
     over : bool
         A later window of the model was judged without it.
+    tier : str
+        What the version's watch has made of it: `page`, `ticket`, or `info` while that is nothing.
     """
 
     finding: Finding
@@ -79,6 +81,7 @@ class Incident:
     since: int
     windows: int = 1
     over: bool = False
+    tier: Tier = "info"
 
 
 @dataclass(slots=True)
@@ -106,6 +109,16 @@ class Row:
             if report.maturity == maturity and value is not None:
                 return report, value
         return None
+
+
+def _raised(report: WindowReport) -> dict[str, Tier]:
+    """Subjects that the watch of the report's version has raised in its segment, and how far."""
+    tiers: dict[str, Tier] = {}
+    for stream in report.evidence.streams if report.evidence is not None else ():
+        name = subject(stream.subject, stream.statistic)
+        if stream.tier and stream.segment == report.key.segment and tiers.get(name) != "page":
+            tiers[name] = stream.tier
+    return tiers
 
 
 def main_value(report: QualityReport) -> QualityValue | None:
@@ -148,6 +161,7 @@ class State:
         if report.status in {"insufficient", "learning"}:
             return [], []  # says nothing about what goes on
         found = self._by_subject(report)
+        raised = _raised(report)
         began, ended = [], []
         for incident in self.incidents:
             last = incident.finding.window
@@ -158,13 +172,17 @@ class State:
             ):
                 continue
             again = found.pop(incident.subject, None)
-            if again is None:
+            tier = raised.get(incident.subject)
+            if again is None and tier is not None and incident.tier != "info":
+                incident.windows += 1  # no longer in single windows, but not verified stable yet
+            elif again is None:
                 incident.over = True
                 ended.append(incident)
             else:
                 incident.windows += last.start < key.start
                 incident.finding, incident.words = again.finding, again.words
                 incident.detectors = again.detectors
+                incident.tier = tier or incident.tier
         for incident in found.values():
             if not (key.segment and self._overall(incident)):
                 self.incidents.appendleft(incident)
@@ -175,14 +193,20 @@ class State:
         columns = {column.column: column for column in report.columns}
         reference = self.references.get(report.reference)
         groups: dict[str, list[Finding]] = {}
+        raised = _raised(report)
+        # What a watch found goes by its own words where no single window shows it.
+        single = {finding.subject for finding in report.findings if not finding.causes}
         for finding in report.findings:
+            if finding.causes and finding.subject in single:
+                continue
             groups.setdefault(subject(finding.subject, finding.detector), []).append(finding)
         found: dict[str, Incident] = {}
         for name, findings in groups.items():
             findings.sort(key=lambda finding: _weakness(finding.verdict))
             words = dict.fromkeys(describe(f, columns.get(f.subject), reference) for f in findings)
             names = tuple(finding.detector for finding in findings)
-            found[name] = Incident(findings[0], name, "; ".join(words), names, report.key.start)
+            tier = raised.get(name, "info")
+            found[name] = Incident(findings[0], name, "; ".join(words), names, report.key.start, tier=tier)
         return found
 
     def _overall(self, incident: Incident) -> bool:

@@ -257,6 +257,8 @@ def _finding(incident: Incident, width: int) -> Text:
     out = Text(style=quiet)
     times = f"x{incident.windows}" if incident.windows > 1 else ""
     out.append(f"{moment(incident.since)} {times:<4} ", "dim")
+    if incident.tier != "info":
+        out.append(f"{incident.tier} ", quiet or ("bold red" if incident.tier == "page" else "bold yellow"))
     out.append(f"{_who(incident)} ")
     out.append(incident.subject, quiet or "bold red")
     out.append(f"{' (over)' if incident.over else ''}: {incident.words}")

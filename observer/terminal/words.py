@@ -23,6 +23,8 @@ def subject(name: str, detector: str) -> str:
 def describe(finding: Finding, column: ColumnState | None, reference: Reference | None) -> str:
     """What happened to the column, as far as its window and its reference can say; without its name."""
     effect, detector = finding.verdict.effect, finding.detector
+    if finding.causes:
+        return finding.verdict.reason
     if column is not None:
         now = {
             "missing": column.missing,

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from detectors.base import Categories, Numbers
+from detectors.base import Categories, Numbers, Vectors
 from detectors.conformance import check_summary, summarise, table_of
 from detectors.summaries.categories import CategoryCounts
 from detectors.summaries.counts import Counts
+from detectors.summaries.embeddings import EmbeddingSums
 from detectors.summaries.histogram import Histogram
 from detectors.summaries.sample import Sample
 from detectors.summaries.scores import NormalScores
@@ -21,6 +22,7 @@ def _columns(rng, n):
         "x": Numbers(np.where(rng.random(n) < 0.1, np.nan, x)),
         "y": Numbers(np.where(rng.random(n) < 0.05, -np.inf, np.exp(x)), nulls=None),
         "c": Categories(rng.integers(-2, 90, n).astype(np.int32), tuple(f"v{i}" for i in range(90))),
+        "e": Vectors(rng.standard_normal(n * 5).astype(np.float32), np.full(n, 5, np.int32)),
     }
 
 
@@ -67,6 +69,12 @@ def test_parts_of_a_table():
         lambda scores, batch: scores.update(batch.codes, table.scores),
         batches,
         NormalScores.from_bytes,
+    )
+    check_summary(
+        table.embeddings.zero,
+        lambda sums, batch: sums.update(0, batch.embeddings[0]),
+        batches,
+        lambda data: EmbeddingSums.from_bytes(data, table.embeddings),
     )
     check_summary(
         lambda: Sample(100),

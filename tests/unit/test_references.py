@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.base import Categories, Numbers
+from detectors.base import Categories, Numbers, Vectors
 from detectors.summaries import packing
 from detectors.summaries.packing import pack, unpack
 from detectors.summaries.sample import Sample
@@ -265,6 +265,54 @@ def test_names_are_hashed_once():
 def test_learning_does_not_stop_over_overrides_of_absent_columns():
     overrides = Overrides(types={"never came": "number"}, privacy={"nor this": "hash"})
     assert "amount" in learn(sample_of(columns_of()), overrides, "learnt").schema.features
+
+
+# Embeddings
+
+
+def vectors_of(n=N, length=8) -> Vectors:
+    values = np.random.default_rng(4).standard_normal(n * length).astype(np.float32)
+    return Vectors(values, np.full(n, length, np.int32))
+
+
+def test_embeddings_are_sketched_and_come_back():
+    text = "@embedding.text"
+    reference = build(keys_of(), columns_of(), Overrides(), "", vectors={text: vectors_of()})
+    summary = reference.summary
+    assert summary.embeddings.names == (text,)
+    assert summary.embeddings.counts.tolist() == [[N - N // 3, 0, 0]]  # the others made the components
+    assert "@embedding.text" not in reference.schema.features
+    assert text not in summary.sample.vectors
+    assert reference.version != built().version
+    back = Reference.from_bytes(reference.to_bytes())
+    assert back.version == reference.version
+    assert back.to_bytes() == reference.to_bytes()
+    back.summary.merge(summary)  # they are over the same sketches
+
+
+def test_embeddings_of_no_use_are_noted():
+    few = {"@embedding.few": vectors_of(50), "@embedding.off": vectors_of()}
+    overrides = Overrides(privacy={"@embedding.off": "off"})
+    reference = build(keys_of(), columns_of(), overrides, "", vectors=few)
+    assert reference.summary.embeddings.names == ()
+    assert reference.notes["@embedding.off"] == "ignored: switched off"
+    assert reference.notes["@embedding.few"].startswith("left out: 100 vectors")
+    with pytest.raises(ConfigError, match=r"types\.@embedding\.off: no such column"):
+        build(keys_of(), columns_of(), Overrides(types={"@embedding.off": "number"}), "", vectors=few)
+
+
+def test_learning_takes_the_vectors_that_samples_hold():
+    column = vectors_of()
+    reference = learn(sample_of({**columns_of(), "@embedding.e": column}), Overrides(), "learnt")
+    lowest = column.take(np.argsort(keys_of())[:1000])
+    expected = build(keys_of(), columns_of(), Overrides(), "", vectors={"@embedding.e": lowest})
+    assert reference.summary.embeddings.to_bytes() == expected.summary.embeddings.to_bytes()
+    assert reference.table.embeddings.same(expected.table.embeddings)
+
+
+def test_vectors_pass_unless_switched_off():
+    seen = private({"a": vectors_of(3), "b": vectors_of(3)}, {"a": "hash", "b": "off"}, b"k")
+    assert set(seen) == {"a"}
 
 
 # Files and versions

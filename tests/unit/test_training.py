@@ -170,7 +170,7 @@ def test_columns_no_event_can_have_are_left_out_and_named(tmp_path: Path) -> Non
             "x": [1.5, 2.5, None],
             "at": [dt.datetime(2026, 1, 1)] * 3,  # noqa: DTZ001 - files often lack the zone
             "day": [dt.date(2026, 1, 1)] * 3,
-            "embedding": [[1.0, 2.0]] * 3,
+            "lists": [["a"], [], None],
             "raw": [b"\xff"] * 3,
             "price": pa.array([1, 2, 3]).cast(pa.decimal128(21, 2)),
             "kind": pa.array(["a", "b", None]).dictionary_encode(),
@@ -179,7 +179,7 @@ def test_columns_no_event_can_have_are_left_out_and_named(tmp_path: Path) -> Non
     )
     pa.parquet.write_table(odd, tmp_path / "t.parquet")
     rows = read(tmp_path / "t.parquet", "m")
-    assert set(rows.notes) == {"at", "day", "embedding", "raw"}
+    assert set(rows.notes) == {"at", "day", "lists", "raw"}
     assert rows.notes["at"] == "left out: it holds times, which no feature of an event can be"
     price, kind = rows.columns["price"], rows.columns["kind"]
     assert isinstance(price, Numbers)
@@ -262,3 +262,82 @@ def test_a_table_without_rows_or_with_a_name_twice_is_refused(tmp_path: Path) ->
     (tmp_path / "t.csv").write_text("a,a\n1,2\n")
     with pytest.raises(ConfigError, match="has two columns 'a'; rename one"):
         read(tmp_path / "t.csv", "m")
+
+
+# Embeddings
+
+
+def _vectors(n: int, length: int = 4) -> np.ndarray:
+    return np.random.default_rng(6).standard_normal((n, length)).astype(np.float32)
+
+
+def _listed(vectors: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "ndjson"])
+def test_lists_of_numbers_in_a_plain_table_are_embeddings(tmp_path: Path, kind: str) -> None:
+    vectors = _vectors(300)
+    table = pa.table({"x": np.arange(300.0), "text": _listed(vectors), "price": np.ones(300)})
+    path = tmp_path / f"t.{kind}"
+    if kind == "parquet":
+        pa.parquet.write_table(table, path)
+    else:
+        path.write_bytes(ndjson(table.to_pylist()))
+    rows = read(path, "m", Roles(drop=("price",)))
+    assert (set(rows.columns), set(rows.vectors), rows.notes) == ({"x"}, {"@embedding.text"}, {})
+    order = rows.columns["x"]
+    assert isinstance(order, Numbers)
+    found = rows.vectors["@embedding.text"].of_length(4)
+    np.testing.assert_allclose(found, vectors[order.values.astype(int)], rtol=1e-6)
+    reference = build(rows.keys, rows.columns, Overrides(), "", rows.tags, rows.vectors)
+    assert reference.summary.embeddings.counts.tolist() == [[200, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "ndjson"])
+def test_events_carry_embeddings(tmp_path: Path, kind: str) -> None:
+    vectors = _vectors(N)
+    path = tmp_path / f"e.{kind}"
+    if kind == "parquet":
+        table = pa.Table.from_pylist([flat(event) for event in EVENTS])
+        pa.parquet.write_table(table.append_column("embeddings.text", _listed(vectors)), path)
+    else:
+        rows_of = zip(EVENTS, vectors.tolist(), strict=True)
+        path.write_bytes(ndjson([event | {"embeddings": {"text": v}} for event, v in rows_of]))
+    rows = read(path, "m")
+    age = rows.columns["age"]
+    assert isinstance(age, Numbers)
+    found = rows.vectors["@embedding.text"].of_length(4)
+    np.testing.assert_allclose(found, vectors[age.values.astype(int)], rtol=1e-6)
+
+
+def test_embeddings_of_a_few_rows_are_enough(tmp_path: Path) -> None:
+    vectors = _vectors(1000)
+    pa.parquet.write_table(
+        pa.table({"x": np.arange(1000.0), "e": _listed(vectors)}), tmp_path / "t.parquet", row_group_size=90
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("observer.training.MOST_VECTORS", 100)
+        patch.setattr("observer.training._ROWS", 90)
+        rows = read(tmp_path / "t.parquet", "m")
+    x = rows.columns["x"]
+    assert isinstance(x, Numbers)
+    assert rows.total == len(x) == 1000
+    found = rows.vectors["@embedding.e"].of_length(4)
+    np.testing.assert_array_equal(found, vectors[x.values[:100].astype(int)])  # those of the lowest keys
+
+
+def test_lists_elsewhere_than_under_embeddings_are_left_out(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "features.x": np.arange(200.0),
+            "features.e": _listed(_vectors(200)),
+            "tags.e": _listed(_vectors(200)),
+            "embeddings.e": _listed(_vectors(200)),
+            "other": _listed(_vectors(200)),
+        }
+    )
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    rows = read(tmp_path / "t.parquet", "m")
+    assert set(rows.vectors) == {"@embedding.e"}
+    assert set(rows.notes) == {"features.e", "tags.e"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from detectors.base import INVALID, NULL, Bools, Categories, Column, Ints, Numbers
+from detectors.base import INVALID, NULL, Bools, Categories, Column, Ints, Numbers, Vectors
 from observer.codecs import columns, times
 
 _UNITS = {"s": 1000, "ms": 1, "us": -1000, "ns": -1_000_000}  # to milliseconds; negative divides
@@ -26,6 +28,12 @@ def is_text(kind: pa.DataType) -> bool:
 def is_number(kind: pa.DataType) -> bool:
     """Whether values are numbers."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def is_vectors(kind: pa.DataType) -> bool:
+    """Whether values are lists of numbers."""
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(lists and is_number(kind.value_type))
 
 
 def null_mask(array: pa.Array) -> Bools:
@@ -97,6 +105,25 @@ def inferred(array: pa.Array) -> Column:
     """A column of whatever type the array has."""
     kind = plain_type(array)
     return categories(array) if is_text(kind) or pa.types.is_boolean(kind) else numbers(array)
+
+
+def vectors(array: pa.Array, longest: int) -> Vectors:
+    """A column of lists of numbers; the cells of an array of another type are invalid."""
+    kind = array.type
+    nulls = null_mask(array)
+    if not is_vectors(kind):
+        return Vectors(np.empty(0, np.float32), np.where(nulls, NULL, INVALID).astype(np.int32))
+    if pa.types.is_fixed_size_list(kind):
+        lengths = np.full(len(array), kind.list_size, np.int32)
+    else:
+        lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int32)
+    lengths[nulls] = NULL
+    flat = array.flatten()  # leaves out what null lists hold
+    if pa.types.is_float32(flat.type) and not flat.null_count:
+        values: NDArray[Any] = flat.to_numpy()
+    else:
+        values = numbers(flat).values
+    return columns.usable_vectors(values, lengths, longest)
 
 
 def milliseconds(array: pa.Array) -> Ints | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 Format = Literal["stream", "file"]
-_NESTED = ("features", "scores", "tags")
+_NESTED = ("features", "scores", "tags", "embeddings")
 
 
 def encode_predictions(
@@ -20,8 +21,9 @@ def encode_predictions(
     ----------
     columns : mapping
         Field -> n values (whatever `pyarrow.array` takes); `id`, `model`, `time` and `prediction` are
-        required, and a str as `model` or `version` stands for every row. `features`, `scores` and `tags`
-        may be mappings of name -> n values.
+        required, and a str as `model` or `version` stands for every row. `features`, `scores`, `tags` and
+        `embeddings` may be mappings of name -> n values; those of embeddings are lists, or one array of n
+        rows.
     container : "stream" or "file"
         The IPC format.
     compression : "lz4", "zstd" or None
@@ -60,4 +62,6 @@ def _encode(columns: Mapping[str, Any], outcome: str, container: Format, compres
 
 
 def _array(values: Any) -> pa.Array:  # whatever pyarrow.array takes
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
     return values if isinstance(values, pa.Array) else pa.array(values)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from detectors.base import NULL, Bools, Categories, Column, Floats, Ints, Numbers
+from detectors.base import NULL, Bools, Categories, Column, Floats, Ints, Numbers, Vectors
 from observer.codecs import columns
 from observer.codecs.arrow import columns as arrow
 from observer.codecs.base import Context, Poll
@@ -179,6 +179,7 @@ class _Columns:
             prediction=_outcome(self.arrays["prediction"]),
             scores=self._scores(),
             tags=self._tags(),
+            embeddings=self._embeddings(),
         )
 
     def labels(self, shared: tuple[NDArray[np.uint64], Ints, Ints, Ints, NDArray[np.int32]]) -> Labels:
@@ -227,10 +228,20 @@ class _Columns:
     def _tags(self) -> dict[str, Categories]:
         found = self._children("tags")
         tags = {name: self._counted(arrow.categories(found[name])) for name in self._admitted("tags", found)}
-        whole = self.arrays.get("tags")
+        self._count_flat("tags")
+        return tags
+
+    def _embeddings(self) -> dict[str, Vectors]:
+        found, longest = self._children("embeddings"), self.context.limits.max_embedding_length
+        names = self._admitted("embeddings", found)
+        self._count_flat("embeddings")
+        return {name: self._counted(arrow.vectors(found[name], longest)) for name in names}
+
+    def _count_flat(self, name: str) -> None:
+        """Cells of a column that should have been a struct are spoiled."""
+        whole = self.arrays.get(name)
         if whole is not None and not pa.types.is_struct(whole.type):
             self.poll.spoiled += len(whole) - whole.null_count
-        return tags
 
     def _children(self, name: str) -> Arrays:
         """Columns under a name: fields of the struct of that name, and columns `name.<field>`."""

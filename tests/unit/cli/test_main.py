@@ -12,7 +12,7 @@ from observer.cli import main as cli
 from tests.unit.cli.conftest import Ran
 
 Observer = Callable[..., Ran]
-COMMANDS = ["run", "demo", "check", "replay", "reference", "schema"]
+COMMANDS = ["run", "demo", "check", "replay", "backtest", "explain", "reference", "incident", "schema"]
 
 
 def python(code: str, **environment: str) -> str:
@@ -65,7 +65,9 @@ def test_bash_gets_a_script() -> None:
     assert "complete -o nosort -F _observer_completion observer" in text
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "reference build", "reference show"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "reference build", "reference show", "reference accept", "incident close"]
+)
 def test_every_command_has_help(observer: Observer, command: str) -> None:
     ran = observer(*command.split(), "-h")
     assert ran.code == 0

@@ -122,5 +122,9 @@ valid_events = st.builds(
         arm_probability=st.none() | st.floats(0, 1),
         tags=st.none() | st.dictionaries(st.sampled_from(["region", "channel"]), scalars),
         latency_ms=st.none() | numbers,
+        embeddings=st.none()
+        | st.dictionaries(
+            st.sampled_from("xy"), st.none() | st.lists(st.floats(-9, 9), min_size=1, max_size=3)
+        ),
     ),
 )

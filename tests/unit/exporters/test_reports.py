@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from detectors.base import Status, Verdict
@@ -9,9 +11,11 @@ from observer.exporters.reports import GaugeReports
 from observer.metrics import Values, catalog
 from observer.model import (
     ColumnState,
+    EvidenceReport,
     Judged,
     QualityReport,
     QualityValue,
+    StreamEvidence,
     WindowKey,
     WindowReport,
 )
@@ -133,3 +137,96 @@ def test_too_few_labels_leave_the_last_values():
     reports.quality(quality(1))
     reports.quality(quality(2, labelled=5))
     assert series(reports, catalog.QUALITY_ROWS) == {("m", "1", "", "", "matured"): 200.0}
+
+
+# Evidence
+
+
+def evidence(watch: str = "inputs", incident: int | None = 3 * HOUR, subject: str = "x") -> EvidenceReport:
+    streams = (
+        StreamEvidence("", subject, "location", 3.5, -0.25, 0.125, "page" if incident else "", incident),
+        StreamEvidence("", "@table", "covariance", 0.5, 0.0, 0.0, "ticket", HOUR),
+        StreamEvidence("region=n", subject, "location", 2.5, 0.75, 0.5, "ticket", HOUR),
+        StreamEvidence("region=s", subject, "location", 0.25, 0.0, 0.0, "", None),
+    )
+    return EvidenceReport(watch, "paging", 400, 336, 1.5, 2.875, incident, streams)
+
+
+WATCH = ("m", "1", "inputs")
+GROUP = (catalog.EVIDENCE, catalog.EVIDENCE_THRESHOLD, catalog.EVIDENCE_STAGE, catalog.HISTORY_WINDOWS,
+         catalog.HISTORY_NEEDED, catalog.INCIDENT_OPEN, catalog.INCIDENT_SINCE)  # fmt: skip
+
+
+def test_where_a_watch_stands_is_exported():
+    reports = GaugeReports()
+    reports.window(replace(window(5), evidence=evidence()))
+    found = [series(reports, metric) for metric in GROUP]
+    expected = (1.5, 2.875, 2.0, 400.0, 336.0, 1.0, 3 * 3600.0)
+    assert found == [{WATCH: value} for value in expected]
+
+
+def test_streams_of_all_events_are_exported_and_of_segments_those_raised():
+    reports = GaugeReports()
+    reports.window(replace(window(5), evidence=evidence()))
+    main, joint = ("m", "1", "", "x", "location"), ("m", "1", "", "@table", "covariance")
+    segment = ("m", "1", "region=n", "x", "location")
+    assert series(reports, catalog.STREAM_EVIDENCE) == {main: 3.5, joint: 0.5, segment: 2.5}
+    assert series(reports, catalog.STREAM_EFFECT) == {main: -0.25, joint: 0.0, segment: 0.75}
+    assert series(reports, catalog.STREAM_LOWER) == {main: 0.125, joint: 0.0, segment: 0.5}
+    assert series(reports, catalog.STREAM_TIER) == {main: 2.0, joint: 1.0, segment: 1.0}
+
+
+def test_a_closed_incident_has_no_beginning_any_more():
+    reports = GaugeReports()
+    reports.window(replace(window(5), evidence=evidence()))
+    reports.window(replace(window(6), evidence=evidence(incident=None)))
+    assert series(reports, catalog.INCIDENT_OPEN) == {WATCH: 0.0}
+    assert series(reports, catalog.INCIDENT_SINCE) == {}
+    assert series(reports, catalog.STREAM_TIER)["m", "1", "", "x", "location"] == 0.0
+
+
+def test_a_watch_that_learns_says_so():
+    reports = GaugeReports()
+    learning = EvidenceReport("inputs", "learning", 3, 336, 0.0, 0.0, None, ())
+    reports.window(replace(window(5), evidence=learning))
+    assert series(reports, catalog.EVIDENCE_STAGE) == {WATCH: 0.0}
+    assert series(reports, catalog.HISTORY_WINDOWS) == {WATCH: 3.0}
+    assert series(reports, catalog.STREAM_EVIDENCE) == {}
+    reports.window(replace(window(6), evidence=replace(learning, stage="tickets")))
+    assert series(reports, catalog.EVIDENCE_STAGE) == {WATCH: 1.0}
+
+
+def test_windows_of_segments_leave_the_watch_as_it_is():
+    reports = GaugeReports()
+    reports.window(replace(window(5), evidence=evidence()))
+    reports.window(window(5, segment="region=n"))
+    reports.window(window(6))  # insufficient, say: nothing new is known
+    assert series(reports, catalog.EVIDENCE) == {WATCH: 1.5}
+
+
+def test_streams_that_are_gone_disappear_and_older_reports_change_nothing():
+    reports = GaugeReports()
+    reports.window(replace(window(5), evidence=evidence(subject="old")))
+    reports.window(replace(window(6), evidence=evidence(subject="new")))
+    reports.window(replace(window(4), evidence=evidence(subject="older")))
+    assert {labels[3] for labels in series(reports, catalog.STREAM_EVIDENCE)} == {"new", "@table"}
+
+
+def test_inputs_and_quality_are_watches_of_their_own():
+    """Quality is told when its labels are in, long after the windows; it ends with the version too."""
+    reports = GaugeReports(keep=DAY, horizon=7 * DAY)
+    reports.window(replace(window(8 * 24), evidence=evidence()))
+    reports.quality(replace(quality(5), evidence=evidence("quality", None, "@label")))
+    assert series(reports, catalog.INCIDENT_OPEN) == {WATCH: 1.0, ("m", "1", "quality"): 0.0}
+    assert ("m", "1", "", "@label", "location") in series(reports, catalog.STREAM_EVIDENCE)
+    assert ("m", "1", "", "x", "location") in series(reports, catalog.STREAM_EVIDENCE)
+    reports.window(window(6 + 8 * 24, version="2"))
+    assert series(reports, catalog.INCIDENT_OPEN) == {WATCH: 1.0}
+    reports.window(window(1 + 16 * 24, version="2"))
+    assert series(reports, catalog.INCIDENT_OPEN) == {}
+
+
+def test_few_labels_still_say_where_their_watch_stands():
+    reports = GaugeReports()
+    reports.quality(replace(quality(5, labelled=5), evidence=evidence("quality")))
+    assert series(reports, catalog.EVIDENCE) == {("m", "1", "quality"): 1.5}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
 from detectors.base import Status, Verdict
 from detectors.statistical import multiple
@@ -41,3 +41,44 @@ def test_correcting_keeps_what_holm_rejects_and_says_why_not():
 def test_a_lone_verdict_is_not_corrected():
     assert multiple.correct([verdict(0.04)], 0.05) == [verdict(0.04)]
     assert multiple.correct([], 0.05) == []
+
+
+@given(p_lists)
+def test_e_values_are_fair(p):
+    e = multiple.e_values(np.array(p))
+    assert (np.diff(e[np.argsort(p, kind="stable")]) <= 0).all()
+    below, _ = integrate.quad(lambda u: float(multiple.e_values(np.array(u))), 0, 1)
+    assert below <= 1 + 1e-6
+
+
+@given(st.lists(st.floats(1e-12, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
+def test_each_method_keeps_what_it_rejects_and_holds_p_against_its_threshold(p, alpha):
+    e = multiple.e_values(np.array(p))
+    rejects = {
+        "holm": multiple.holm(np.array(p), alpha),
+        "benjamini_hochberg": multiple.benjamini_hochberg(np.array(p), alpha),
+        # e-BH is Benjamini and Hochberg's of 1 / e, whatever the dependence.
+        "e_bh": multiple.benjamini_hochberg(1 / e, alpha),
+    }
+    for method, rejected in rejects.items():
+        found = multiple.correct([verdict(each) for each in p], alpha, method)
+        assert [v.status is Status.DRIFT for v in found] == rejected.tolist()
+        for v, out in zip(found, rejected, strict=True):
+            below = v.p_value < v.threshold
+            # (A step down may stop before a p-value that its own threshold would let pass.)
+            assert below == out or v.p_value == pytest.approx(v.threshold) or (below and method == "holm")
+    assert [v.e_value for v in found] == pytest.approx(e)
+    assert all("e-BH" in v.reason for v in found if v.status is Status.STABLE)
+
+
+def test_e_bh_needs_more_but_bounds_the_false_share_under_any_dependence():
+    """All hypotheses true and p-values equal: then BH rejects all or none, as e-BH does."""
+    rng = np.random.default_rng(0)
+    wrong = {"benjamini_hochberg": 0, "e_bh": 0}
+    for p in rng.random(4000):
+        for method in wrong:
+            found = multiple.correct([verdict(p)] * 5, 0.05, method)
+            wrong[method] += any(v.status is Status.DRIFT for v in found)
+    assert wrong["e_bh"] < wrong["benjamini_hochberg"] <= 0.06 * 4000
+    strong = multiple.correct([verdict(1e-6), verdict(0.005), verdict(0.5)], 0.05, "e_bh")
+    assert [v.status for v in strong] == [Status.DRIFT, Status.STABLE, Status.STABLE]
