@@ -11,9 +11,10 @@ from detectors.summaries.packing import unpack
 from observer.errors import Permanent
 from observer.pipeline.cohorts import COHORTS
 from observer.pipeline.inputs import CLOSED, Inputs, Window
-from observer.pipeline.monitor import MODELS, REFERENCES
+from observer.pipeline.monitor import MODELS
 from observer.pipeline.quality import Shape
 from observer.pipeline.spec import ModelSpec
+from observer.pipeline.versions import REFERENCES
 from observer.ports import Checkpoints
 from observer.references import Reference
 from observer.segments import Dimension, SegmentSpec

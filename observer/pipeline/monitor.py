@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,36 +13,29 @@ from numpy.typing import NDArray
 from detectors.base import Bools, Categories, Ints
 from detectors.summaries.delays import Delays
 from detectors.summaries.packing import Packable, pack, unpack
-from detectors.summaries.table import Table, TableSummary
+from detectors.summaries.table import TableSummary
 from detectors.watch.history import Row
 from observer.errors import ConfigError
 from observer.labels import Joined, LabelJoin, Outcome, record_dtype
-from observer.model import FeatureType, Labels, Predictions, Schema
+from observer.model import Labels, Predictions, Schema
 from observer.pipeline.cohorts import ARMS, Cohorts
-from observer.pipeline.inputs import (
-    Inputs,
-    Window,
-    columns_of,
-)
+from observer.pipeline.inputs import Inputs, Window, columns_of
 from observer.pipeline.learning import Learner, summarised_again
 from observer.pipeline.quality import Shape, settle
-from observer.pipeline.spec import LearnSpec, ModelSpec
+from observer.pipeline.spec import ModelSpec
+from observer.pipeline.versions import Versions
 from observer.ports import Checkpoints
-from observer.references import Overrides, Reference, load, private
+from observer.references import Overrides, Reference, private
 from observer.segments import UNSETTLED, Dimension, SegmentSpec
 from observer.segments import settle as settle_segments
-from observer.windows import duration, model_prefix, storage_key
+from observer.windows import duration, model_prefix
 
 log = logging.getLogger(__name__)
 
-MODELS, REFERENCES, LEARNERS = "models", "references", "learners"
-MAX_VERSIONS = 50
+MODELS = "models"
 MOST_LESSONS = 2_000
 """Stored windows that a watch may begin with."""
 LEAST_ROWS = 100
-OTHER = "other"
-VERSION = "{version}"
-"""In the path of a reference: a file per version, which comes with it."""
 
 
 @dataclass(slots=True)
@@ -90,13 +82,10 @@ class Monitor:
             has_labels if spec.deduplicate is None else spec.deduplicate
         )
         self._overrides: Overrides = spec.overrides(hash_key)
-        self.references: dict[str, Reference] = {}
-        """By version; versions without one are being learnt."""
-        self._tables: dict[str, Table] = {}
-        self.learners: dict[str, Learner] = {}
-        self.versions: list[str] = []
-        self.accepted: dict[str, tuple[str, str]] = {}
-        """Version -> the reference that a person made of its windows, and the one given that it replaces."""
+        self._known = Versions(name, spec, self._overrides, state)
+        self.versions = self._known.names
+        self.references = self._known.references
+        self.learners = self._known.learners
         self.dimensions: tuple[Dimension, ...] = ()
         self.shape: Shape | None = None
         self.delays = Delays()
@@ -108,13 +97,8 @@ class Monitor:
         """Revision of the cohorts up to which they were reported."""
         self.matured_until: int | None = None
         """Cohorts that matured at or before this were reported so; None before the first time."""
-        wanted = spec.reference
-        self._default: Reference | None = (
-            None if isinstance(wanted, LearnSpec) or VERSION in str(wanted) else load(wanted)
-        )
-        self._own = {version: load(path) for version, path in spec.versions.items()}
         hidden = frozenset(name for name, wish in self._overrides.privacy.items() if wish != "keep")
-        self.inputs = Inputs(name, state, self.references, self._tables, spec.sample_rows, hidden)
+        self.inputs = Inputs(name, state, self.references, self._known.tables, spec.sample_rows, hidden)
         self._restore()
         self._settle()
         self.cohorts: Cohorts | None = None
@@ -123,17 +107,11 @@ class Monitor:
     # State
 
     def _restore(self) -> None:
-        for reference in (self._default, *self._own.values()):
-            if reference is not None:
-                self._keep(reference)
-        for _, value in self._state.scan(REFERENCES, model_prefix(self.name)):
-            stored = Reference.from_bytes(value)
-            self._tables[stored.version] = stored.table
         saved = self._state.get(MODELS, model_prefix(self.name))
-        if saved is None:
+        fields = None if saved is None else unpack(saved)
+        self._known.restore(fields)
+        if fields is None:
             return
-        fields = unpack(saved)
-        self.versions[:] = fields["versions"]
         self.closed_until, self.final_until = fields["closed_until"], fields["final_until"]
         self.delays = Delays.from_bytes(fields["delays"])
         dimensions = [(SegmentSpec.model_validate(spec), values) for spec, values in fields["dimensions"]]
@@ -141,36 +119,7 @@ class Monitor:
             self.dimensions = tuple(Dimension(spec, tuple(values)) for spec, values in dimensions)
         if fields["shape"]:
             self.shape = Shape.from_bytes(fields["shape"])
-        self.accepted = {version: (own, given) for version, (own, given) in fields["accepted"].items()}
-        for version in self.versions:
-            given = self._given(version)
-            known = fields["learnt"].get(version) if given is None else None
-            own, instead_of = self.accepted.get(version, ("", ""))
-            if own and instead_of == (given.version if given else ""):
-                known = own
-            else:  # another one was given since
-                self.accepted.pop(version, None)
-            if known is not None:
-                stored_value = self._state.get(REFERENCES, self._reference_key(known))
-                if stored_value is not None:
-                    self.references[version] = Reference.from_bytes(stored_value)
-            self._assign(version)
         self.inputs.restore()
-
-    def _learner(self, version: str) -> Learner:
-        value = self._state.get(LEARNERS, storage_key(self.name, 0, version))
-        return Learner() if value is None else Learner.from_bytes(value)
-
-    def _reference_key(self, version: str) -> bytes:
-        return model_prefix(self.name) + version.encode()
-
-    def _keep(self, reference: Reference) -> None:
-        """Stored windows are read with the reference they were made under, also after it was replaced."""
-        if reference.version not in self._tables:
-            self._tables[reference.version] = reference.table
-        key = self._reference_key(reference.version)
-        if self._state.get(REFERENCES, key) is None:
-            self._state.put(REFERENCES, key, reference.to_bytes())
 
     def save(self) -> None:
         """Write what changed into the state; the caller commits."""
@@ -179,18 +128,12 @@ class Monitor:
             self.cohorts.save()
         fields: dict[str, Packable] = {
             "name": self.name,
-            "versions": self.versions,
+            **self._known.saved(),
             "closed_until": self.closed_until,
             "final_until": self.final_until,
             "delays": self.delays.to_bytes(),
             "dimensions": [(d.spec.model_dump(mode="json"), list(d.values)) for d in self.dimensions],
             "shape": self.shape.to_bytes() if self.shape else b"",
-            "accepted": {version: list(pair) for version, pair in self.accepted.items()},
-            "learnt": {
-                version: reference.version
-                for version, reference in self.references.items()
-                if self._given(version) is None and version not in self.accepted
-            },
         }
         self._state.put(MODELS, model_prefix(self.name), pack(fields))
 
@@ -199,15 +142,10 @@ class Monitor:
     @property
     def schema(self) -> Schema:
         """What decoders should expect: the features of all versions' references."""
-        features: dict[str, FeatureType] = {}
-        for reference in (*self.references.values(), *self._own.values(), self._default):
-            features.update(reference.schema.features if reference else {})
-        if self.learners:
-            features = {}  # a version is being learnt: everything must be looked at
-        return Schema(features, self.shape.task if self.shape else self.spec.task)
+        return Schema(self._known.features, self.shape.task if self.shape else self.spec.task)
 
     def _settle(self) -> None:
-        reference = self._default or next(iter((*self._own.values(), *self.references.values())), None)
+        reference = self._known.default
         if self.shape is None:
             known = reference.schema if reference else Schema({})
             declared = Schema(
@@ -226,46 +164,8 @@ class Monitor:
             self.cohorts.restore()
 
     def meet(self, column: Categories) -> int:
-        """Take note of the versions that events name, in the order in which they do.
-
-        Returns how many do not get a name of their own: beyond `MAX_VERSIONS` they share `other`.
-        """
-        dropped = 0
-        used, first = np.unique(column.codes, return_index=True)
-        for code in used[np.argsort(first)]:
-            name = column.names[code] if code >= 0 else ""
-            if name not in self.versions and len(self.versions) >= MAX_VERSIONS:
-                dropped += 1
-                name = OTHER
-            if name not in self.versions:
-                self.versions.append(name)
-                self._assign(name)
-        return dropped
-
-    def _version_codes(self, column: Categories) -> NDArray[np.uint16]:
-        """Codes of versions that were met before, uint16[n]."""
-        known = {name: code for code, name in enumerate(self.versions)}
-        other = known.get(OTHER, 0)
-        codes = np.array([known.get(name, other) for name in (*column.names, "", "")], np.uint16)
-        return np.asarray(codes[column.codes])
-
-    def _given(self, version: str) -> Reference | None:
-        """The reference that the configuration gives the version, or that was handed over with it."""
-        own = self._own.get(version, self._default)
-        wanted = self.spec.reference
-        if own is None and isinstance(wanted, Path) and version:
-            path = Path(str(wanted).replace(VERSION, version.replace("/", "_")))
-            if _is_file(path):
-                own = self._own[version] = load(path)
-                self._keep(own)
-        return own
-
-    def _assign(self, version: str) -> None:
-        reference = self.references.get(version) or self._given(version)
-        if reference is None:
-            self.learners[version] = self._learner(version)
-        else:
-            self.references[version] = reference
+        """Take note of the versions that events name; see `Versions.meet`."""
+        return self._known.meet(column)
 
     # Events
 
@@ -283,7 +183,7 @@ class Monitor:
         window = self.spec.window
         starts = window.start(batch.time)
         ends = starts + (window.size + window.lateness)
-        versions = self._version_codes(batch.version)
+        versions = self._known.codes(batch.version)
         segments = np.full((len(batch), len(self.spec.segments)), UNSETTLED, np.uint8)
         for d, dimension in enumerate(self.dimensions):
             segments[:, d] = dimension.codes(batch)
@@ -396,27 +296,12 @@ class Monitor:
         window_spec = self.spec.window
         end = window.key.start + window_spec.size + window_spec.lateness
         self.closed_until = max(self.closed_until, end)
-        learner = self.learners.get(window.key.version)
         is_lesson = not window.reference and not window.key.segment
-        if learner is not None and is_lesson and window.summary.n >= window_spec.min_events:
-            learner.add(window)
-            self._learn(window.key.version, learner)
+        can_learn = is_lesson and window.key.version in self.learners
+        if can_learn and window.summary.n >= window_spec.min_events and self._known.learn(window):
+            self._settle()
+            self._open_cohorts()
         self.inputs.close(window)
-
-    def _learn(self, version: str, learner: Learner) -> None:
-        wanted, key = self.spec.reference, storage_key(self.name, 0, version)
-        if not isinstance(wanted, LearnSpec):
-            wanted = LearnSpec()
-        if not learner.enough(wanted):
-            self._state.put(LEARNERS, key, learner.to_bytes())
-            return
-        reference = learner.reference(self.name, self._overrides)
-        self._keep(reference)
-        self.references[version] = reference
-        del self.learners[version]
-        self._state.delete(LEARNERS, key)
-        self._settle()
-        self._open_cohorts()
 
     def lessons(
         self, version: str, before: int, since: int | None = None
@@ -475,12 +360,7 @@ class Monitor:
         if len(learner.sample) < LEAST_ROWS:
             held = f"the windows since then hold {len(learner.sample)} sampled rows, {LEAST_ROWS} are needed"
             raise ConfigError([f"model {self.name}, version {version!r}: {held}"])
-        reference = learner.reference(self.name, self._overrides)
-        self._keep(reference)
-        given = self._given(version)
-        self.accepted[version] = (reference.version, given.version if given else "")
-        self.references[version] = reference
-        return reference
+        return self._known.accept(version, learner)
 
     def last_closed(self) -> int:
         """Start of the latest window that event time has passed; 0 if it has passed none."""
@@ -498,13 +378,6 @@ class Monitor:
         """Age at which nearly all labels have come: the 99th percentile of delays, at most the horizon."""
         late = self.delays.quantile(0.99) if self.delays.count >= 100 else None
         return horizon if late is None else min(max(round(late), 0), horizon)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file can have, being too long
-        return False
 
 
 def _arms(batch: Predictions) -> NDArray[np.uint8]:

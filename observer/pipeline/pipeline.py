@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -15,30 +13,23 @@ from numpy.typing import NDArray
 from detectors.base import Ints
 from detectors.summaries.packing import unpack
 from observer.codecs import Codec
-from observer.errors import ConfigError
 from observer.labels import LabelJoin
 from observer.metrics import Counters, catalog
 from observer.model import (
     Decoded,
-    EvidenceReport,
-    Finding,
     Labels,
     Messages,
     Partition,
     Predictions,
     Rejected,
-    Said,
     Schema,
     Stream,
-    WindowReport,
 )
-from observer.pipeline.cohorts import CohortKey
-from observer.pipeline.inputs import Window
+from observer.pipeline.closing import Closing
 from observer.pipeline.monitor import MODELS, Monitor, Tally
-from observer.pipeline.reporting import quality_report, window_report, with_evidence
 from observer.ports import Checkpoints, DeadLetters, Judge, Reports
 from observer.references import Reference
-from observer.windows import END_OF_TIME, Watermarks
+from observer.windows import Watermarks
 
 _META = "meta"
 B = TypeVar("B", Predictions, Labels)
@@ -85,25 +76,28 @@ class Pipeline:
         self._new_codec = codecs
         self._judges = judges
         self._state = state
-        self._join = join
-        self._horizon = horizon
-        self._slack = slack
         self._dead_letters = dead_letters
-        self._reports = reports
         self._counters = counters
         self.watermarks = {stream: Watermarks(idle_after) for stream in _streams(has_labels=has_labels)}
         self.positions: dict[Partition, int] = {}
         self.checkpoint_number = 0
-        self._ended = False
-        self._begun: set[tuple[str, str, str]] = set()
-        """Model, version and reference of the watches that were begun or resumed since the start."""
         saved = [unpack(value)["name"] for _, value in state.scan(MODELS)]
         self.monitors = {name: monitor(name) for name in dict.fromkeys((*models, *saved))}
         self._restore(now)
         self._schemas: dict[str, Schema] = {}
         self._codecs: dict[Stream, Codec] = {}
         self._renew_codecs()
-        self._report_again()
+        self._closing = Closing(
+            self.monitors,
+            self.watermarks,
+            judges=judges,
+            join=join,
+            horizon=horizon,
+            slack=slack,
+            reports=reports,
+            counters=counters,
+        )
+        self._closing.report_again()
 
     def _restore(self, now: float) -> None:
         value = self._state.get(_META, b"positions")
@@ -132,30 +126,6 @@ class Pipeline:
     def learning(self) -> bool:
         """Whether some model's events are looked at whole, because its features are not known yet."""
         return not self._schemas or not all(schema.features for schema in self._schemas.values())
-
-    def _report_again(self) -> None:
-        """Report the latest windows once more: whoever keeps reports in memory starts with none."""
-        for monitor in self.monitors.values():
-            judge = self._judges(monitor.name)
-            stood = {version: self._resume(monitor, judge, version) for version in monitor.versions}
-            for window in monitor.inputs.closed(monitor.last_closed()):
-                report = window_report(monitor, window, judge)
-                if not window.key.segment and "inputs" in stood[window.key.version]:
-                    report = replace(report, evidence=stood[window.key.version]["inputs"][1])
-                self._reports.window(report)
-            for version, watches in stood.items():
-                if "quality" in watches and monitor.cohorts is not None:
-                    start, evidence = watches["quality"]
-                    key = CohortKey(version, "", "", start)
-                    cohort = quality_report(monitor, key, monitor.final_until, self._horizon, final=True)
-                    self._reports.quality(replace(cohort, evidence=evidence))
-
-    def _resume(
-        self, monitor: Monitor, judge: Judge, version: str
-    ) -> Mapping[str, tuple[int, EvidenceReport]]:
-        reference = monitor.references.get(version)
-        summary, name = (reference.summary, reference.version) if reference else (None, "")
-        return judge.resume(version, summary, name)
 
     # Events
 
@@ -271,194 +241,25 @@ class Pipeline:
 
     def advance(self, now: float) -> int:
         """Close the windows whose time has come and report; returns how many closed."""
-        watermark = self.watermarks["predictions"].current(now)
-        if watermark is None:
-            return 0
-        closed = 0
-        for monitor in self.monitors.values():
-            before = monitor.last_closed()
-            # All windows of a version that begin together are due together: all events first, then segments.
-            for _, group in groupby(monitor.due(watermark), _version_and_start):
-                closed += self._close(monitor, list(group))
-            if watermark != END_OF_TIME:  # else more may come after all: a file that has grown
-                monitor.closed_until = max(monitor.closed_until, watermark)
-            if monitor.last_closed() > before:
-                monitor.forget()
+        closed = self._closing.advance(now)
         self._renew_codecs()
-        self._mature(watermark, now)
         return closed
 
-    def _close(self, monitor: Monitor, windows: Sequence[Window]) -> int:
-        """Judge, close and report the windows of one version that begin together; how many there were."""
-        judge = self._judges(monitor.name)
-        reports = [window_report(monitor, window, judge) for window in windows]
-        said = self._watch(monitor, judge, windows, reports)
-        for window, report in zip(windows, reports, strict=True):
-            monitor.close(window)
-            if said is not None:
-                report = with_evidence(report, said)  # noqa: PLW2901 - the same, and what the watch says
-            self._counters.add(catalog.WINDOWS_CLOSED, (monitor.name, report.status))
-            self._count(report.findings)
-            self._reports.window(report)
-        return len(windows)
-
-    def _watch(
-        self, monitor: Monitor, judge: Judge, windows: Sequence[Window], reports: Sequence[WindowReport]
-    ) -> Said | None:
-        """Advance the watch of the windows' version, if they have its reference."""
-        key = windows[0].key
-        reference = monitor.references.get(key.version)
-        if reference is None:
-            return None
-        judged = {
-            report.key.segment: report.judged
-            for window, report in zip(windows, reports, strict=True)
-            if window.reference == reference.version and report.status in {"stable", "drift"}
-        }
-        if "" not in judged:
-            return None
-        if (monitor.name, key.version, reference.version) not in self._begun:
-            self._begun.add((monitor.name, key.version, reference.version))
-            lessons = monitor.lessons(key.version, key.start)
-            history = monitor.history(key.version, key.start)
-            judge.remember(key.version, reference.summary, reference.version, lessons, history)
-        enough = {w.key.segment: w.summary for w in windows if w.key.segment in judged}
-        return judge.inputs(key.version, reference.summary, reference.version, key.start, enough, judged)
-
-    def _count(self, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            where = (finding.window.model, finding.window.version, finding.detector, finding.tier)
-            self._counters.add(catalog.FINDINGS, where)
-
-    def _mature(self, watermark: int, now: float) -> None:
-        """Report cohorts that became final, and let the join forget what cannot match any more."""
-        if self._join is None:
-            return
-        labels = self.watermarks.get("labels")
-        seen = watermark if labels is None or labels.silent(now) else labels.current(now)
-        if seen is None:
-            return
-        complete = min(watermark, seen)
-        if complete == END_OF_TIME and self._ended:
-            return
-        self._ended = complete == END_OF_TIME
-        for monitor in self.monitors.values():
-            if monitor.cohorts is None:
-                continue
-            reach, size = self._reach(monitor), monitor.spec.window.size
-            final = []
-            if (complete - reach) // size > (monitor.final_until - reach) // size:
-                last = monitor.final_until
-                final = [key for key in monitor.cohorts.known if last < key.start + reach <= complete]
-            final.sort(key=lambda key: (key.start, key))
-            for _, group in groupby(final, lambda key: (key.start, key.version)):
-                self._finish(monitor, list(group), self._reached(complete))
-            if not self._ended:  # else more may come after all
-                monitor.final_until = max(monitor.final_until, complete)
-        if not self._ended:
-            unmatched = self._join.expire(complete - self._slack)
-            self._counters.add(catalog.JOINS_EXPIRED, ("prediction",), unmatched.predictions)
-            self._counters.add(catalog.JOINS_EXPIRED, ("label",), unmatched.labels)
-
-    def _finish(self, monitor: Monitor, keys: Sequence[CohortKey], reached: int) -> None:
-        """Report the final cohorts of one version and window, and what they say of its quality."""
-        assert monitor.cohorts is not None  # noqa: S101 - the keys are from there
-        cohorts = {key.segment: monitor.cohorts.get(key) for key in keys if not key.arm}
-        enough = {
-            segment: cohort.outcomes
-            for segment, cohort in cohorts.items()
-            if cohort.labelled >= monitor.spec.min_labels
-        }
-        said = None
-        if "" in enough:
-            said = self._judges(monitor.name).quality(keys[0].version, keys[0].start, enough)
-            self._count(said.findings)
-        for key in keys:
-            report = quality_report(monitor, key, reached, self._horizon, final=True)
-            if said is not None and not (key.arm or key.segment):
-                report = replace(report, findings=said.findings, evidence=said.report)
-            self._reports.quality(report)
+    def report_quality(self, now: float) -> None:
+        """Report cohorts that changed or matured since the last call and are not final; for live views."""
+        self._closing.report_quality(now)
 
     # What people decide
 
     def accept(self, model: str, version: str, since: int | None) -> Reference:
-        """Make what the version's windows show from `since` on its new reference.
-
-        By default from where the open incident, or else the first ticket, says that the change began.
-
-        Raises
-        ------
-        ConfigError
-            There is no such model or version, nothing says since when, or there are too few rows.
-        """
-        monitor = self._known(model, version)
-        judge = self._judges(model)
-        if since is None:
-            since = self._began(monitor, judge, version)
-        reference = monitor.accept(version, since)
-        lessons = monitor.lessons(version, monitor.last_closed() + 1, since)
-        judge.remember(version, reference.summary, reference.version, lessons)
-        self._begun.add((model, version, reference.version))
+        """Make what a version's windows show its new reference; see `Closing.accept`."""
+        reference = self._closing.accept(model, version, since)
         self._renew_codecs()
         return reference
 
     def close_incidents(self, model: str, version: str) -> int:
-        """A person ends the incidents of a version; how many were open. Raises `ConfigError` as `accept`."""
-        monitor = self._known(model, version)
-        judge = self._judges(model)
-        self._resume(monitor, judge, version)
-        return judge.close(version)
-
-    def _known(self, model: str, version: str) -> Monitor:
-        monitor = self.monitors.get(model)
-        if monitor is None:
-            known = ", ".join(sorted(self.monitors)) or "none yet"
-            raise ConfigError([f"no model {model!r}; there are: {known}"])
-        if version not in monitor.versions:
-            known = ", ".join(map(repr, monitor.versions)) or "none yet"
-            raise ConfigError([f"model {model}: no version {version!r}; there are: {known}"])
-        return monitor
-
-    def _began(self, monitor: Monitor, judge: Judge, version: str) -> int:
-        stood = self._resume(monitor, judge, version).get("inputs")
-        streams = stood[1].streams if stood else ()
-        begun = [one.since for one in streams if one.tier == "page" and one.since is not None]
-        begun = begun or [one.since for one in streams if one.since is not None]
-        if not begun:
-            told = "no open incident or ticket says since when; say it"
-            raise ConfigError([f"model {monitor.name}, version {version!r}: {told}"])
-        return min(begun)
-
-    def _reach(self, monitor: Monitor) -> int:
-        """From the start of a window until the last label of its predictions can come, milliseconds."""
-        return self._horizon + self._slack + monitor.spec.window.size
-
-    def _reached(self, complete: int) -> int:
-        """`complete`, or how far event time really came when the streams have ended."""
-        if complete != END_OF_TIME:
-            return complete
-        return max((t for w in self.watermarks.values() for t in w.reached().values()), default=0)
-
-    def report_quality(self, now: float) -> None:
-        """Report cohorts that changed or matured since the last call and are not final; for live views."""
-        watermark = self.watermarks["predictions"].current(now)
-        if watermark is None or self._ended:
-            return
-        for monitor in self.monitors.values():
-            if monitor.cohorts is None:
-                continue
-            reach, size = self._reach(monitor), monitor.spec.window.size
-            ripe = self._reached(watermark) - size - monitor.maturity(self._horizon)
-            was_ripe = ripe - size if monitor.matured_until is None else monitor.matured_until
-            for key, revision in list(monitor.cohorts.known.items()):
-                news = revision > monitor.reported or was_ripe < key.start <= ripe
-                if news and key.start + reach > monitor.final_until:
-                    reached = self._reached(watermark)
-                    report = quality_report(monitor, key, reached, self._horizon, final=False)
-                    if report.labelled:
-                        self._reports.quality(report)
-            monitor.reported = monitor.cohorts.revision
-            monitor.matured_until = ripe
+        """A person ends the incidents of a version; see `Closing.close_incidents`."""
+        return self._closing.close_incidents(model, version)
 
     # Checkpoints
 
@@ -485,7 +286,3 @@ class Pipeline:
 
 def _streams(*, has_labels: bool) -> tuple[Stream, ...]:
     return ("predictions", "labels") if has_labels else ("predictions",)
-
-
-def _version_and_start(window: Window) -> tuple[str, int]:
-    return window.key.version, window.key.start

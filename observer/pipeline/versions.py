@@ -1,0 +1,204 @@
+"""The versions of one model and their references: given, handed over, learnt or accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Categories
+from detectors.summaries.packing import Fields, Packable
+from detectors.summaries.table import Table
+from observer.model import FeatureType
+from observer.pipeline.inputs import Window
+from observer.pipeline.learning import Learner
+from observer.pipeline.spec import LearnSpec, ModelSpec
+from observer.ports import Checkpoints
+from observer.references import Overrides, Reference, load
+from observer.windows import model_prefix, storage_key
+
+REFERENCES, LEARNERS = "references", "learners"
+MAX_VERSIONS = 50
+OTHER = "other"
+VERSION = "{version}"
+"""In the path of a reference: a file per version, which comes with it."""
+
+
+class Versions:
+    """Versions that events have named, and what each is compared with.
+
+    Attributes
+    ----------
+    names : list of str
+        In the order in which they were met.
+    references : dict
+        Version -> its reference; versions without one are being learnt.
+    learners : dict
+        Version -> what has been learnt of it so far.
+    tables : dict
+        Version of a reference -> its table, old ones included: stored windows need them.
+    accepted : dict
+        Version -> the reference that a person made of its windows, and the one given that it replaces.
+    """
+
+    def __init__(self, model: str, spec: ModelSpec, overrides: Overrides, state: Checkpoints) -> None:
+        self._model = model
+        self._spec = spec
+        self._overrides = overrides
+        self._state = state
+        self.names: list[str] = []
+        self.references: dict[str, Reference] = {}
+        self.learners: dict[str, Learner] = {}
+        self.tables: dict[str, Table] = {}
+        self.accepted: dict[str, tuple[str, str]] = {}
+        wanted = spec.reference
+        self._default: Reference | None = (
+            None if isinstance(wanted, LearnSpec) or VERSION in str(wanted) else load(wanted)
+        )
+        self._own = {version: load(path) for version, path in spec.versions.items()}
+
+    # State
+
+    def restore(self, fields: Fields | None) -> None:
+        """Take up what `saved` gave at the last checkpoint; None for nothing."""
+        for reference in (self._default, *self._own.values()):
+            if reference is not None:
+                self._keep(reference)
+        for _, value in self._state.scan(REFERENCES, model_prefix(self._model)):
+            stored = Reference.from_bytes(value)
+            self.tables[stored.version] = stored.table
+        if fields is None:
+            return
+        self.names[:] = fields["versions"]
+        self.accepted = {version: (own, given) for version, (own, given) in fields["accepted"].items()}
+        for version in self.names:
+            given = self._given(version)
+            known = fields["learnt"].get(version) if given is None else None
+            own, instead_of = self.accepted.get(version, ("", ""))
+            if own and instead_of == (given.version if given else ""):
+                known = own
+            else:  # another one was given since
+                self.accepted.pop(version, None)
+            if known is not None:
+                stored_value = self._state.get(REFERENCES, self._key(known))
+                if stored_value is not None:
+                    self.references[version] = Reference.from_bytes(stored_value)
+            self._assign(version)
+
+    def saved(self) -> dict[str, Packable]:
+        """What `restore` needs."""
+        return {
+            "versions": self.names,
+            "accepted": {version: list(pair) for version, pair in self.accepted.items()},
+            "learnt": {
+                version: reference.version
+                for version, reference in self.references.items()
+                if self._given(version) is None and version not in self.accepted
+            },
+        }
+
+    def _key(self, reference: str) -> bytes:
+        return model_prefix(self._model) + reference.encode()
+
+    def _keep(self, reference: Reference) -> None:
+        """Stored windows are read with the reference they were made under, also after it was replaced."""
+        if reference.version not in self.tables:
+            self.tables[reference.version] = reference.table
+        key = self._key(reference.version)
+        if self._state.get(REFERENCES, key) is None:
+            self._state.put(REFERENCES, key, reference.to_bytes())
+
+    # What is known
+
+    @property
+    def default(self) -> Reference | None:
+        """The reference that says most of the model as a whole, if there is any."""
+        return self._default or next(iter((*self._own.values(), *self.references.values())), None)
+
+    @property
+    def features(self) -> dict[str, FeatureType]:
+        """Those of all versions' references; none while a version is being learnt, which needs all."""
+        features: dict[str, FeatureType] = {}
+        if self.learners:
+            return features
+        for reference in (*self.references.values(), *self._own.values(), self._default):
+            features.update(reference.schema.features if reference else {})
+        return features
+
+    def meet(self, column: Categories) -> int:
+        """Take note of the versions that events name, in the order in which they do.
+
+        Returns how many do not get a name of their own: beyond `MAX_VERSIONS` they share `other`.
+        """
+        dropped = 0
+        used, first = np.unique(column.codes, return_index=True)
+        for code in used[np.argsort(first)]:
+            name = column.names[code] if code >= 0 else ""
+            if name not in self.names and len(self.names) >= MAX_VERSIONS:
+                dropped += 1
+                name = OTHER
+            if name not in self.names:
+                self.names.append(name)
+                self._assign(name)
+        return dropped
+
+    def codes(self, column: Categories) -> NDArray[np.uint16]:
+        """Codes of versions that were met before, uint16[n]."""
+        known = {name: code for code, name in enumerate(self.names)}
+        other = known.get(OTHER, 0)
+        codes = np.array([known.get(name, other) for name in (*column.names, "", "")], np.uint16)
+        return np.asarray(codes[column.codes])
+
+    def _given(self, version: str) -> Reference | None:
+        """The reference that the configuration gives the version, or that was handed over with it."""
+        own = self._own.get(version, self._default)
+        wanted = self._spec.reference
+        if own is None and isinstance(wanted, Path) and version:
+            path = Path(str(wanted).replace(VERSION, version.replace("/", "_")))
+            if _is_file(path):
+                own = self._own[version] = load(path)
+                self._keep(own)
+        return own
+
+    def _assign(self, version: str) -> None:
+        reference = self.references.get(version) or self._given(version)
+        if reference is None:
+            value = self._state.get(LEARNERS, storage_key(self._model, 0, version))
+            self.learners[version] = Learner() if value is None else Learner.from_bytes(value)
+        else:
+            self.references[version] = reference
+
+    # New references
+
+    def learn(self, window: Window) -> bool:
+        """Learn from a closed window of a version without a reference; whether that made one."""
+        version = window.key.version
+        wanted, key = self._spec.reference, storage_key(self._model, 0, version)
+        learner = self.learners[version]
+        learner.add(window)
+        if not learner.enough(wanted if isinstance(wanted, LearnSpec) else LearnSpec()):
+            self._state.put(LEARNERS, key, learner.to_bytes())
+            return False
+        reference = learner.reference(self._model, self._overrides)
+        self._keep(reference)
+        self.references[version] = reference
+        del self.learners[version]
+        self._state.delete(LEARNERS, key)
+        return True
+
+    def accept(self, version: str, learner: Learner) -> Reference:
+        """Make what was learnt the reference of a version instead of the one it has."""
+        reference = learner.reference(self._model, self._overrides)
+        self._keep(reference)
+        given = self._given(version)
+        self.accepted[version] = (reference.version, given.version if given else "")
+        self.references[version] = reference
+        return reference
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have, being too long
+        return False
