@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -498,3 +498,34 @@ class ObjectiveStanding:
         """The gravest of the alerts that fire."""
         firing = {alert.severity for alert in self.alerts if alert.firing}
         return "page" if "page" in firing else "ticket" if "ticket" in firing else ""
+
+
+class LedgerRow(NamedTuple):
+    """One row of the ledger of actions.
+
+    Attributes
+    ----------
+    number : int
+        From 1, without gaps.
+    at : float
+        Seconds since the epoch.
+    action : str
+        Its id.
+    event : str
+        What happened; see `observer.actions.ledger.EVENTS`.
+    actor : str
+        Who: `observer`, or a person and the way they spoke (`token:...`, `silence:...`).
+    data : dict
+        JSON: of an intent the whole order, else what was sent or seen.
+    previous, hash : str
+        SHA-256, hexadecimal, of the row before and of this one.
+    """
+
+    number: int
+    at: float
+    action: str
+    event: str
+    actor: str
+    data: dict[str, Any]
+    previous: str
+    hash: str

@@ -1,0 +1,1 @@
+"""What is done about findings: decided by policy, approved by people, recorded before it is sent."""

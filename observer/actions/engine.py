@@ -1,0 +1,243 @@
+"""Carries orders out: each exactly once, however often the service stops on the way.
+
+Every step is a row of the ledger, written before what it announces. What was sent without an answer is
+looked up at the target; a target that cannot be asked is given the same id again; where even that could do
+it twice, a person decides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from observer.actions.base import Order, Target, Unclear, Verb
+from observer.actions.ledger import Action, Ledger
+from observer.errors import ConfigError, Permanent, Retryable
+
+log = logging.getLogger(__name__)
+
+SELF: Final = "observer"
+FIRST_RETRY, LAST_RETRY = 5.0, 900.0
+MOST_OPEN = 200
+"""Actions that may be open at once."""
+
+
+def backoff(attempts: int) -> float:
+    """Seconds before the next attempt: doubled each time, up to a quarter of an hour."""
+    return float(min(FIRST_RETRY * 2.0 ** min(attempts, 20), LAST_RETRY))
+
+
+class ActionEngine:
+    """One loop's worth of work on all open actions.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    targets : mapping
+        By the name that orders use.
+    poll_every : float
+        Seconds between questions to a target about a running order.
+    done : callable
+        Told of every action that ended.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        targets: Mapping[str, Target],
+        *,
+        poll_every: float = 10.0,
+        done: Callable[[Action], None] = lambda _: None,
+    ) -> None:
+        self.ledger = ledger
+        self._targets = targets
+        self._poll_every = poll_every
+        self._done = done
+        self._asked: dict[str, float] = {}
+        self._troubles: dict[str, int] = {}
+
+    def propose(self, order: Order, now: float, actor: str = SELF) -> Action | None:
+        """Record an intent; None when the same decision was recorded before, or too much is open."""
+        if order.target not in self._targets:
+            raise ConfigError([f"target {order.target!r}; accepted: {', '.join(self._targets) or 'none'}"])
+        if len(self.ledger.open) >= MOST_OPEN:
+            log.error("action refused: %d are open; order=%s", MOST_OPEN, order.key)
+            return None
+        action = self.ledger.intend(order, now, actor)
+        if action is not None:
+            log.info(
+                "action intended: id=%s model=%s kind=%s target=%s reason=%s",
+                action.id,
+                order.model,
+                order.kind,
+                order.target,
+                order.why.get("reason", ""),
+            )
+            if order.approval.mode == "automatic":
+                self._write(action, "approved", SELF, now, {"detail": "needs nobody's word"})
+        return action
+
+    def rule(self, action_id: str, verb: Verb, actor: str, comment: str, now: float) -> str:
+        """What a person says; returns what that led to. Raises `ConfigError` when it cannot be followed."""
+        action = self.ledger.actions.get(action_id)
+        if action is None:
+            raise ConfigError([f"action {action_id!r:.60}: there is none of this id"])
+        said = {"detail": comment[:500]}
+        state = action.state
+        if action.final:
+            raise ConfigError([f"action {action_id}: it has ended, {state}"])
+        if state in ("waiting", "held"):
+            if verb == "hold" and state == "held":
+                return "already on hold"
+            event = {"approve": "approved", "reject": "rejected", "hold": "held"}[verb]
+            self._write(action, event, actor, now, said)
+        elif state == "stuck":
+            # A person looked: approve means "send it again", reject "leave it as it is".
+            if verb == "hold":
+                return "it waits for a person already"
+            self._write(action, "approved" if verb == "approve" else "rejected", actor, now, said)
+        elif verb == "reject":
+            self._stop(action, actor, comment, now)
+        else:
+            raise ConfigError([f"action {action_id}: it is {state}; accepted now: reject, which stops it"])
+        return f"{action.state}"
+
+    def release(self, action_id: str, actor: str, now: float) -> None:
+        """A hold ended without a word: the time that was left runs on."""
+        action = self.ledger.actions.get(action_id)
+        if action is not None and action.state == "held":
+            self._write(action, "released", actor, now, {"detail": "the hold ended"})
+
+    def tick(self, now: float) -> None:
+        """Take every open action one step further, where it is time."""
+        for action in self.ledger.open:
+            order, state = action.order, action.state
+            if state in ("held", "stuck"):
+                continue
+            if state == "waiting":
+                self._wait(action, now)
+            elif now >= order.created + order.give_up + self._waited(action):
+                self._fail(action, now, f"not done within {order.give_up:g} s; last: {action.detail}")
+            elif now < action.retry_at:
+                continue
+            elif state == "approved":
+                self._send(action, now)
+            elif state == "sending":
+                self._reconcile(action, now)
+            else:
+                self._follow(action, now)
+
+    # Steps
+
+    def _wait(self, action: Action, now: float) -> None:
+        mode = action.order.approval.mode
+        if now < action.until:
+            return
+        if mode == "required":
+            self._write(action, "expired", SELF, now, {"detail": "nobody approved it in time"})
+        else:
+            self._write(action, "approved", SELF, now, {"detail": "nobody objected in time"})
+
+    def _send(self, action: Action, now: float) -> None:
+        target = self._targets.get(action.order.target)
+        if target is None:
+            self._fail(action, now, f"target {action.order.target} is not configured any more")
+            return
+        self._write(action, "attempted", SELF, now, {"attempt": action.attempts + 1})
+        try:
+            reference = target.send(action.order)
+        except Retryable as error:
+            self._postpone(action, "postponed", now, error)
+        except Unclear as error:
+            self._postpone(action, "unclear", now, error)
+        except Permanent as error:
+            self._fail(action, now, str(error))
+        else:
+            self._write(action, "accepted", SELF, now, {"reference": reference})
+
+    def _reconcile(self, action: Action, now: float) -> None:
+        """It was sent, and what came of that is unknown: the service stopped, or the answer was lost."""
+        target = self._targets.get(action.order.target)
+        if target is None:
+            self._fail(action, now, f"target {action.order.target} is not configured any more")
+        elif target.can_be_asked:
+            try:
+                reference = target.find(action.order)
+            except (Retryable, Unclear) as error:
+                self._postpone(action, "unclear", now, error)
+            except Permanent as error:
+                self._fail(action, now, str(error))
+            else:
+                if reference is None:
+                    self._send(action, now)
+                else:
+                    self._write(action, "accepted", SELF, now, {"reference": reference, "found": True})
+        elif target.deduplicates:
+            self._send(action, now)
+        else:
+            detail = "it may have been done: sending was cut off, and the target cannot be asked"
+            self._write(action, "stuck", SELF, now, {"detail": detail})
+
+    def _follow(self, action: Action, now: float) -> None:
+        if now < self._asked.get(action.id, 0.0) + self._poll_every:
+            return
+        self._asked[action.id] = now
+        target = self._targets.get(action.order.target)
+        if target is None:
+            self._fail(action, now, f"target {action.order.target} is not configured any more")
+            return
+        try:
+            progress = target.progress(action.order, action.reference)
+        except (Retryable, Unclear) as error:
+            troubles = self._troubles[action.id] = self._troubles.get(action.id, 0) + 1
+            self._asked[action.id] = now + backoff(troubles)
+            log.warning("action %s: its target does not answer: %s", action.id, error)
+            return
+        except Permanent as error:
+            self._fail(action, now, str(error))
+            return
+        self._troubles.pop(action.id, None)
+        data = {"detail": progress.detail, **({"result": dict(progress.result)} if progress.result else {})}
+        if progress.state == "succeeded":
+            self._write(action, "succeeded", SELF, now, data)
+        elif progress.state != "running":
+            self._fail(action, now, progress.detail, data)
+        elif progress.detail != action.detail:
+            self._write(action, "observed", SELF, now, data)
+
+    def _stop(self, action: Action, actor: str, comment: str, now: float) -> None:
+        target = self._targets.get(action.order.target)
+        if action.state == "running" and target is not None:
+            try:
+                target.stop(action.order, action.reference)
+            except (Retryable, Unclear, Permanent) as error:
+                self._write(action, "stop_refused", actor, now, {"detail": str(error)})
+                raise ConfigError([f"action {action.id}: it cannot be stopped: {error}"]) from error
+        elif action.state == "sending":
+            raise ConfigError([f"action {action.id}: it is being sent; try again in a moment"])
+        self._write(action, "stopped", actor, now, {"detail": comment[:500]})
+
+    # Rows
+
+    def _waited(self, action: Action) -> float:
+        """Seconds before it was approved: they do not count against it."""
+        approved = next((row.at for row in action.rows if row.event == "approved"), action.order.created)
+        return max(approved - action.order.created, 0.0)
+
+    def _postpone(self, action: Action, event: str, now: float, error: Exception) -> None:
+        retry_at = now + backoff(action.attempts - 1)
+        self._write(action, event, SELF, now, {"detail": str(error)[:500], "retry_at": retry_at})
+
+    def _fail(
+        self, action: Action, now: float, detail: str, data: Mapping[str, object] | None = None
+    ) -> None:
+        self._write(action, "failed", SELF, now, {**(data or {}), "detail": detail[:500]})
+
+    def _write(self, action: Action, event: str, actor: str, now: float, data: Mapping[str, object]) -> None:
+        self.ledger.append(action.id, event, actor, now, data)
+        log.info("action %s: id=%s actor=%s %s", event, action.id, actor, data.get("detail", ""))
+        if action.final:
+            self._asked.pop(action.id, None)
+            self._troubles.pop(action.id, None)
+            self._done(action)

@@ -1,0 +1,181 @@
+"""The ledger: every intent, attempt, ruling and outcome, in order, each row chained to the last by its hash.
+
+The state of an action is what its rows add up to, nothing else: after a crash the rows are read and work
+goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+from observer.actions.base import Order, canonical
+from observer.errors import Permanent
+from observer.model import LedgerRow
+
+State = Literal[
+    "waiting",  # for a person, or for its time
+    "held",  # by a person: time does not count
+    "approved",
+    "sending",  # what the target made of it is not known yet
+    "running",
+    "stuck",  # only a person can tell what happened
+    "succeeded",
+    "failed",
+    "rejected",
+    "expired",
+    "stopped",
+]
+FINAL: Final = frozenset({"succeeded", "failed", "rejected", "expired", "stopped"})
+EVENTS: Final[Mapping[str, State | None]] = {
+    "intended": "waiting",
+    "held": "held",
+    "released": "waiting",
+    "approved": "approved",
+    "rejected": "rejected",
+    "expired": "expired",
+    "attempted": "sending",
+    "postponed": "approved",  # the target surely did nothing; another attempt follows
+    "unclear": "sending",
+    "accepted": "running",
+    "observed": None,
+    "commented": None,
+    "stop_refused": None,
+    "stopped": "stopped",
+    "stuck": "stuck",
+    "succeeded": "succeeded",
+    "failed": "failed",
+}
+"""Every kind of row, and the state that it leaves the action in."""
+
+GENESIS: Final = "0" * 64
+
+
+class LedgerStore(Protocol):
+    """Where rows are kept; only ever added to."""
+
+    def append(self, row: LedgerRow) -> None:
+        """Make it durable. Raises `Permanent` when its number is taken: somebody else writes too."""
+
+    def rows(self, after: int = 0) -> Iterable[LedgerRow]:
+        """Those with a number above `after`, in order."""
+
+
+def row_hash(row: LedgerRow) -> str:
+    """SHA-256 over the row and the hash of the one before."""
+    content = [row.number, row.at, row.action, row.event, row.actor, row.data, row.previous]
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def broken(rows: Iterable[LedgerRow]) -> int | None:
+    """Number of the first row that is not as it was written, or not in its place; None when all are."""
+    previous = GENESIS
+    for number, row in enumerate(rows, start=1):
+        if row.number != number or row.previous != previous or row.hash != row_hash(row):
+            return number
+        previous = row.hash
+    return None
+
+
+@dataclass(slots=True)
+class Action:
+    """An order and what became of it.
+
+    Attributes
+    ----------
+    attempts : int
+        How often it was sent.
+    retry_at : float
+        Not to be touched before this, seconds since the epoch.
+    reference : str
+        What the target calls it.
+    until : float
+        When waiting ends, seconds since the epoch; of an action on hold, seconds that were left.
+    rows : list
+        Its rows, in order.
+    """
+
+    order: Order
+    state: State = "waiting"
+    attempts: int = 0
+    retry_at: float = 0.0
+    reference: str = ""
+    detail: str = ""
+    until: float = 0.0
+    result: Mapping[str, Any] = field(default_factory=dict)
+    rows: list[LedgerRow] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Of the order."""
+        return self.order.id
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more can happen."""
+        return self.state in FINAL
+
+    def apply(self, row: LedgerRow) -> None:
+        """Advance by one row."""
+        data = row.data
+        if row.event == "held":
+            self.until = max(self.until - row.at, 0.0)
+        elif row.event == "released":
+            self.until += row.at
+        elif row.event == "intended":
+            self.until = row.at + self.order.approval.wait
+        self.state = EVENTS[row.event] or self.state
+        self.attempts += row.event == "attempted"
+        self.retry_at = float(data.get("retry_at", 0.0))
+        self.reference = str(data.get("reference", self.reference))
+        self.detail = str(data.get("detail", self.detail))
+        self.result = data.get("result", self.result)
+        self.rows.append(row)
+
+
+class Ledger:
+    """All actions, as the rows in a store add up to; raises `Permanent` when the chain is broken."""
+
+    def __init__(self, store: LedgerStore) -> None:
+        self._store = store
+        self.actions: dict[str, Action] = {}
+        """By id, in the order of their intents."""
+        self.head = GENESIS
+        self.length = 0
+        rows = list(store.rows())
+        damaged = broken(rows)
+        if damaged is not None:
+            raise Permanent(
+                f"the ledger of actions was changed or lost rows at number {damaged}; no action is taken"
+                " before a person has looked at it: observer actions verify"
+            )
+        for row in rows:
+            self._apply(row)
+
+    def append(self, action: str, event: str, actor: str, now: float, data: Mapping[str, Any]) -> LedgerRow:
+        """Add a row; durable when this returns."""
+        row = LedgerRow(self.length + 1, now, action, event, actor, dict(data), self.head, "")
+        row = row._replace(hash=row_hash(row))
+        self._store.append(row)
+        self._apply(row)
+        return row
+
+    def intend(self, order: Order, now: float, actor: str) -> Action | None:
+        """Record what is going to be done; None when the same decision was recorded before."""
+        if order.id in self.actions:
+            return None
+        self.append(order.id, "intended", actor, now, {"order": order.to_json()})
+        return self.actions[order.id]
+
+    @property
+    def open(self) -> list[Action]:
+        """Actions to which something can still happen."""
+        return [action for action in self.actions.values() if not action.final]
+
+    def _apply(self, row: LedgerRow) -> None:
+        if row.event == "intended":
+            self.actions[row.action] = Action(Order.from_json(row.data["order"]))
+        self.actions[row.action].apply(row)
+        self.head, self.length = row.hash, row.number
