@@ -78,12 +78,23 @@ class ActionEngine:
                 self._write(action, "approved", SELF, now, {"detail": "needs nobody's word"})
         return action
 
-    def rule(self, action_id: str, verb: Verb, actor: str, comment: str, now: float) -> str:
-        """What a person says; returns what that led to. Raises `ConfigError` when it cannot be followed."""
+    def rule(
+        self,
+        action_id: str,
+        verb: Verb,
+        actor: str,
+        comment: str,
+        now: float,
+        via: Mapping[str, object] | None = None,
+    ) -> str:
+        """What a person says; returns what that led to. Raises `ConfigError` when it cannot be followed.
+
+        `via` is added to the ledger's row: the silence that said it.
+        """
         action = self.ledger.actions.get(action_id)
         if action is None:
             raise ConfigError([f"action {action_id!r:.60}: there is none of this id"])
-        said = {"detail": comment[:500]}
+        said = {**(via or {}), "detail": comment[:500]}
         state = action.state
         if action.final:
             raise ConfigError([f"action {action_id}: it has ended, {state}"])
@@ -98,7 +109,7 @@ class ActionEngine:
                 return "it waits for a person already"
             self._write(action, "approved" if verb == "approve" else "rejected", actor, now, said)
         elif verb == "reject":
-            self._stop(action, actor, comment, now)
+            self._stop(action, actor, said, now)
         else:
             raise ConfigError([f"action {action_id}: it is {state}; accepted now: reject, which stops it"])
         return f"{action.state}"
@@ -108,6 +119,10 @@ class ActionEngine:
         action = self.ledger.actions.get(action_id)
         if action is not None and action.state == "held":
             self._write(action, "released", actor, now, {"detail": "the hold ended"})
+
+    def note(self, action_id: str, actor: str, said: Mapping[str, object], now: float) -> None:
+        """Write down what somebody said that changes nothing."""
+        self._write(self.ledger.actions[action_id], "commented", actor, now, said)
 
     def tick(self, now: float) -> None:
         """Take every open action one step further, where it is time."""
@@ -206,17 +221,17 @@ class ActionEngine:
         elif progress.detail != action.detail:
             self._write(action, "observed", SELF, now, data)
 
-    def _stop(self, action: Action, actor: str, comment: str, now: float) -> None:
+    def _stop(self, action: Action, actor: str, said: Mapping[str, object], now: float) -> None:
         target = self._targets.get(action.order.target)
         if action.state == "running" and target is not None:
             try:
                 target.stop(action.order, action.reference)
             except (Retryable, Unclear, Permanent) as error:
-                self._write(action, "stop_refused", actor, now, {"detail": str(error)})
+                self._write(action, "stop_refused", actor, now, {**said, "detail": str(error)})
                 raise ConfigError([f"action {action.id}: it cannot be stopped: {error}"]) from error
         elif action.state == "sending":
             raise ConfigError([f"action {action.id}: it is being sent; try again in a moment"])
-        self._write(action, "stopped", actor, now, {"detail": comment[:500]})
+        self._write(action, "stopped", actor, now, said)
 
     # Rows
 

@@ -1,0 +1,155 @@
+"""What the configuration says of actions: rules, guards, whose word is needed."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from observer.actions.base import Approval
+from observer.windows import Milliseconds
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WhenSpec(_Section):
+    """What sets a rule off: exactly one of these."""
+
+    finding: Literal["page", "ticket"] | None = None
+    """A finding of this tier, or a graver one."""
+    objective: Literal["page", "ticket"] | None = None
+    """An objective burns its budget so fast that it calls for a page, or at least a ticket."""
+    every: Annotated[Milliseconds, Field(ge=60_000)] | None = None
+    """A schedule: once in each such stretch of time, counted from the epoch."""
+    alert: dict[str, str] | None = None
+    """An alert from outside, through Alertmanager's webhook, that has all these labels."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            named = ", ".join(given) or "none"
+            raise ValueError(f"accepted: exactly one of finding, objective, every, alert; given: {named}")
+        if self.alert is not None and not self.alert:
+            raise ValueError("alert: accepted: at least one label, as in {alertname: FeatureStoreStale}")
+        return self
+
+
+def _approval(value: object) -> object:
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class ApprovalSpec(_Section):
+    """Whose word an action needs: `automatic`, `required`, or `unless_rejected_within: 30m`."""
+
+    mode: Literal["automatic", "required"] | None = None
+    unless_rejected_within: Annotated[Milliseconds, Field(ge=1_000)] | None = None
+    """It starts by itself after this time, unless a person rejects it or puts it on hold."""
+    expires: Annotated[Milliseconds, Field(ge=60_000)] = 86_400_000
+    """How long one that is required is waited for."""
+    silence: Literal["approve", "hold"] | None = None
+    """What a silence in Alertmanager, whose author nobody has verified, may do: `approve` too, or only
+    `hold` and reject. By default it approves only what lowers exposure."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.mode is None) == (self.unless_rejected_within is None):
+            raise ValueError("accepted: automatic, required, or a mapping with unless_rejected_within: 30m")
+        return self
+
+    def approval(self, *, lowers_exposure: bool) -> Approval:
+        """What it means for one action."""
+        by_silence = lowers_exposure if self.silence is None else self.silence == "approve"
+        if self.unless_rejected_within is not None:
+            return Approval("unless_rejected", self.unless_rejected_within / 1000, by_silence)
+        if self.mode == "automatic":
+            return Approval("automatic", 0.0, by_silence)
+        return Approval("required", self.expires / 1000, by_silence)
+
+
+class RuleSpec(_Section):
+    """When something happens, what is done about it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    """Lower-case letters, digits, - and _; unique within the model."""
+    when: WhenSpec
+    do: Literal["retrain", "rollback", "notify"]
+    target: Annotated[str, Field(min_length=1)]
+    """Name under `targets`."""
+    approval: Annotated[ApprovalSpec, BeforeValidator(_approval)] = ApprovalSpec(mode="required")
+    cooldown: Annotated[Milliseconds, Field(ge=0)] = 86_400_000
+    """After it has fired, it rests for so long."""
+    fresh_labels: Annotated[int, Field(ge=0)] = 0
+    """It waits until so many labelled predictions have come since the change began: enough to learn from."""
+    parameters: dict[str, str | int | float | bool] = {}
+    """Handed to the target as they are, beside what the service adds."""
+    give_up: Annotated[Milliseconds, Field(ge=1_000)] = 86_400_000
+    """It counts as failed when it is not done so long after it was approved."""
+
+
+class FreezeSpec(_Section):
+    """Hours in which nothing starts; what is running goes on, and roll-backs always may."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = DAYS
+    start: str = "00:00"
+    """Local time (`judge.utc_offset`), as 22:00."""
+    end: str = "24:00"
+    """Up to, not including; before `start` it is of the next day."""
+
+    @field_validator("start", "end")
+    @classmethod
+    def _time(cls, value: str) -> str:
+        if not (_TIME.fullmatch(value) or value == "24:00"):
+            raise ValueError(f"{value!r:.20} is no time of day; accepted: 00:00 to 24:00")
+        return value
+
+    def covers(self, local: float) -> bool:
+        """Whether a time lies in it, seconds since the epoch, local."""
+        day, second = divmod(local, 86_400)
+        begin, end = _seconds(self.start), _seconds(self.end)
+        today = DAYS[(int(day) + 3) % 7]  # the epoch began on a Thursday
+        yesterday = DAYS[(int(day) + 2) % 7]
+        if begin < end:
+            return today in self.days and begin <= second < end
+        return (today in self.days and second >= begin) or (yesterday in self.days and second < end)
+
+
+def _seconds(time: str) -> int:
+    hours, _, minutes = time.partition(":")
+    return int(hours) * 3600 + int(minutes) * 60
+
+
+class GuardSpec(_Section):
+    """What holds for all actions of a model."""
+
+    most_per_day: Annotated[int, Field(ge=1)] = 4
+    """Actions that may start within 24 hours; roll-backs do not count."""
+    concurrent: Annotated[int, Field(ge=1)] = 1
+    """Actions that may be open at once; roll-backs do not count."""
+    freeze: tuple[FreezeSpec, ...] = ()
+    largest_step: Annotated[float, Field(gt=0, le=100)] = 50.0
+    """The most percent of the traffic by which one step may raise a challenger's share."""
+    dry_run: bool = False
+    """Decide and say everything, do nothing."""
+
+
+class ActionsSpec(_Section):
+    """What is done about a model's findings."""
+
+    rules: tuple[RuleSpec, ...] = ()
+    guards: GuardSpec = GuardSpec()
+
+    @field_validator("rules")
+    @classmethod
+    def _distinct(cls, rules: tuple[RuleSpec, ...]) -> tuple[RuleSpec, ...]:
+        names = [rule.name for rule in rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"accepted: each rule's name once; more than once: {', '.join(twice)}")
+        return rules
