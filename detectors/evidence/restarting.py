@@ -42,6 +42,10 @@ class Restarting:
         self._log_s = np.where(which, 0.0, self._log_s)
         self._age = np.where(which, 0, self._age)
 
+    def limit(self, most: float) -> None:
+        """Let no bet's ln S be above `most`, so that a change that is over does not outlive itself."""
+        self._log_s = np.minimum(self._log_s, most)
+
     @property
     def log_evidence(self) -> Floats:
         """float64[K]: ln of the mean of the S over the bets; stands beside the adapter's in an alarm."""

@@ -23,12 +23,12 @@ def installed(tmp_path, monkeypatch):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text("[observer.detectors]\n" + "\n".join(entries) + "\n")
         monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-        catalog._plugins.cache_clear()
+        catalog.WINDOWED.forget()
 
     yield install
     for name in ("example_detector", "broken", "odd"):
         sys.modules.pop(name, None)
-    catalog._plugins.cache_clear()
+    catalog.WINDOWED.forget()
 
 
 def test_defaults_exist_and_fit_their_kind():
