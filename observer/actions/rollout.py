@@ -1,0 +1,399 @@
+"""A rollout: the challenger's share of the traffic grows on evidence, and falls to nothing at once on harm.
+
+All that it knows are cohorts: requests of one window, divided with one share, with the labels both arms
+have. It decides; orders, approval and the ledger are elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from detectors.experiment.arms import Arms
+from detectors.experiment.design import DesignTest
+from detectors.experiment.difference import Band, Difference
+from detectors.experiment.fairness import SampleRatio
+from detectors.summaries.packing import pack, unpack
+from observer.windows import Milliseconds, duration
+
+Result = Literal["promoted", "rolled_back", "aborted"]
+Verb = Literal["wait", "advance", "promote", "rollback", "pause", "finish"]
+Reason = Literal[
+    # wait
+    "baking",
+    "samples_too_few",
+    "gathering",
+    "held",
+    # advance
+    "no_harm",
+    "gross_harm_excluded",
+    # promote
+    "better",
+    "not_worse",
+    "by_hand",
+    # rollback
+    "worse",
+    "more_errors",
+    "slower",
+    "watch",
+    # pause
+    "sample_ratio",
+    "label_mismatch",
+    "no_data",
+    "challenger_drift",
+    "foreign_change",
+    "inconclusive",
+    "not_randomised",
+    # finish
+    "stable",
+]
+_TESTS: Final = ("design", "arrival", "errors", "slow")
+HISTORY: Final = 1_000
+"""Cohorts whose estimate is kept for the plot."""
+
+
+class RolloutSpec(BaseModel):
+    """How a challenger meets the champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: Annotated[str, Field(min_length=1)]
+    """Name of the objective whose good events are compared."""
+    target: Annotated[str, Field(min_length=1)]
+    """Name of the traffic target under `targets`."""
+    steps: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 5.0, 20.0, 50.0)
+    """Percent of the traffic that the challenger gets, one after another; promotion is 100."""
+    bake: Annotated[Milliseconds, Field(ge=0)] = 3_600_000
+    """The least time at each step."""
+    minimum: Annotated[int, Field(ge=1)] = 200
+    """Labelled requests of the challenger that each step needs."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Chance that a challenger which is no better is promoted, or one no worse rolled back, for being so."""
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Promote one that is not worse by more than this (difference of rates); by default it must be better."""
+    gross: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Once a loss of this much (difference of rates) is excluded, the share jumps to the last step."""
+    guard_alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """The same chance for each guardrail and for the checks that the comparison is fair."""
+    no_data: Annotated[Milliseconds, Field(ge=60_000)] = 6 * 3_600_000
+    """It pauses when no cohort has come for so long, or after the labels' horizon where that is longer."""
+    deadline: Annotated[Milliseconds, Field(ge=60_000)] = 28 * 86_400_000
+    """After so long without a verdict it pauses as inconclusive."""
+    watch: Annotated[Milliseconds, Field(ge=0)] = 86_400_000
+    """After promotion a page about the new version rolls it back, for so long."""
+    randomised: bool = True
+    """Whether the platform draws the arm for each request; where it does not (sticky sessions, shares by
+    number of replicas) evidence is approximate, and a person must promote."""
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
+        if list(steps) != sorted(set(steps)) or not (steps[0] > 0 and steps[-1] < 100):
+            raise ValueError("accepted: percentages that rise, above 0 and below 100, as in [1, 5, 20, 50]")
+        return steps
+
+    @model_validator(mode="after")
+    def _times(self) -> Self:
+        if self.bake * len(self.steps) >= self.deadline:
+            least, most = duration(self.bake * len(self.steps)), duration(self.deadline)
+            raise ValueError(f"deadline: {most}; accepted: more than bake for every step takes, {least}")
+        return self
+
+
+class Cohort(NamedTuple):
+    """What both arms showed of the requests of one window.
+
+    Attributes
+    ----------
+    start, end : float
+        Event time, seconds since the epoch.
+    outcomes : Arms
+        Labelled requests; hits are good events.
+    labelled : Arms
+        All requests; hits are those with a label.
+    errors, slow : Arms or None
+        All requests; hits failed, or took longer than most do.
+    """
+
+    start: float
+    end: float
+    outcomes: Arms
+    labelled: Arms
+    errors: Arms | None = None
+    slow: Arms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do now, and why; `share` (percent) is what the challenger gets afterwards."""
+
+    verb: Verb
+    share: float
+    reason: Reason
+    detail: str
+
+
+class Point(NamedTuple):
+    """Where the comparison stood after a cohort."""
+
+    end: float
+    share: float
+    estimate: float
+    lower: float
+    upper: float
+    better: float
+    worse: float
+
+
+@dataclass(slots=True)
+class Rollout:
+    """The state of one rollout; everything it needs after a restart is in its bytes.
+
+    Attributes
+    ----------
+    share : float
+        Percent that the challenger gets, as last read back from the platform.
+    since : float
+        From when on it gets that, seconds since the epoch.
+    paused : str
+        Reason; "" while it goes on.
+    promoted_at : float or None
+    result : str
+        "" while it is under way.
+    """
+
+    model: str
+    champion: str
+    challenger: str
+    spec: RolloutSpec
+    started: float
+    share: float = 0.0
+    since: float = 0.0
+    paused: str = ""
+    promoted_at: float | None = None
+    result: Result | Literal[""] = ""
+    last: float = 0.0
+    """End of the last cohort."""
+    seen: float = 0.0
+    """When it came."""
+    at_step: float = 0.0
+    """Labelled requests of the challenger at this step."""
+    design: DesignTest = field(default_factory=DesignTest)
+    difference: Difference = field(default_factory=Difference)
+    ratio: SampleRatio = field(default_factory=SampleRatio)
+    arrival: DesignTest = field(default_factory=DesignTest)
+    errors: DesignTest = field(default_factory=lambda: DesignTest.expecting(0.01))
+    slow: DesignTest = field(default_factory=lambda: DesignTest.expecting(0.05))
+    history: list[Point] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Names it in the ledger."""
+        return f"{self.model}/{self.challenger}/{int(self.started)}"
+
+    def observe(self, cohort: Cohort, now: float) -> bool:
+        """Take a cohort; False for one that came before, that is out of order, or not of one share.
+
+        Requests near a change of the share are left out: nobody knows with which share they were divided.
+        """
+        if cohort.start < max(self.since, self.last) or self.result or not 0 < self.share < 100:
+            return False
+        if cohort.labelled.share != self.share / 100:
+            return False
+        self.last, self.seen = cohort.end, now
+        self.design.update(cohort.outcomes)
+        self.difference = self.difference.plus(Difference.of(cohort.outcomes))
+        self.ratio.update(cohort.labelled.share, cohort.labelled.challenger, cohort.labelled.champion)
+        self.arrival.update(cohort.labelled)
+        if cohort.errors is not None:
+            self.errors.update(cohort.errors)
+        if cohort.slow is not None:
+            self.slow.update(cohort.slow)
+        self.at_step += cohort.outcomes.challenger
+        band = self.band
+        self.history.append(Point(cohort.end, self.share, *band, self.design.more, self.design.fewer))
+        del self.history[:-HISTORY]
+        return True
+
+    @property
+    def band(self) -> Band:
+        """Good events: rate of the challenger less that of the champion, with bounds valid at all times."""
+        # Tightest after a few thousand requests in two equal arms, at the rate so far.
+        rate = min(max(self.design.hits / self.design.n, 0.01), 0.99)
+        planned = max(self.spec.minimum * len(self.spec.steps), 1_000) * rate * (1 - rate) / 2
+        return self.difference.band(self.spec.alpha, planned)
+
+    def applied(self, share: float, now: float) -> None:
+        """The platform serves this share."""
+        if share != self.share:
+            self.share, self.since, self.at_step = share, now, 0.0
+        self.seen = max(self.seen, now)
+        if share == 100 and self.promoted_at is None:
+            self.promoted_at = now
+        elif share == 0 and self.started < now and not self.result:
+            self.result = "rolled_back"
+
+    def decide(self, now: float, *, drift: bool = False, page: str = "", largest_step: float = 100.0) -> Step:
+        """What to do now.
+
+        Parameters
+        ----------
+        now : float
+            Seconds since the epoch.
+        drift : bool
+            Whether the challenger's own inputs have drifted from its reference.
+        page : str
+            A page about the challenger that is open; "" without one.
+        largest_step : float
+            The most percent by which one step may raise the share.
+        """
+        if self.result:
+            return self._say("finish", self.share, "stable", f"over: {self.result}")
+        if self.promoted_at is not None:
+            return self._watch(now, page)
+        harm = self._harm()
+        if harm is not None:
+            return harm
+        if page:
+            return self._say("rollback", 0.0, "watch", f"a page about {self.challenger} is open: {page}")
+        if self.paused:
+            return self._say("wait", self.share, "held", f"paused: {self.paused}")
+        unfair = self._unfair(drift=drift)
+        if unfair is not None:
+            return unfair
+        return self._onward(now, largest_step)
+
+    def _harm(self) -> Step | None:
+        spec, guard = self.spec, math.log(1 / self.spec.guard_alpha)
+        if self.errors.more >= guard:
+            return self._say("rollback", 0.0, "more_errors", "the challenger fails more often")
+        if self.slow.more >= guard:
+            return self._say("rollback", 0.0, "slower", "the challenger is slow more often")
+        if self.design.fewer >= math.log(2 / spec.alpha):
+            return self._say("rollback", 0.0, "worse", f"good events: {self._told()}")
+        return None
+
+    def _unfair(self, *, drift: bool) -> Step | None:
+        guard = math.log(1 / self.spec.guard_alpha)
+        if self.ratio.evidence >= guard:
+            detail = "requests are not divided as they were meant to be (sample-ratio mismatch)"
+            return self._say("pause", self.share, "sample_ratio", detail)
+        if max(self.arrival.more, self.arrival.fewer) >= guard:
+            detail = "labels come for one arm more often than for the other: the arms cannot be compared"
+            return self._say("pause", self.share, "label_mismatch", detail)
+        if drift:
+            detail = f"what {self.challenger} gets is not what it was trained on"
+            return self._say("pause", self.share, "challenger_drift", detail)
+        return None
+
+    def _onward(self, now: float, largest_step: float) -> Step:
+        spec, band = self.spec, self.band
+        if self.share > 0 and now >= self.seen + spec.no_data / 1000:
+            detail = f"no cohort of both arms for {duration(spec.no_data)}"
+            return self._say("pause", self.share, "no_data", detail)
+        better = self.design.more >= math.log(2 / spec.alpha)
+        not_worse = spec.margin is not None and band.lower > -spec.margin
+        enough = self.at_step >= spec.minimum and now >= self.since + spec.bake / 1000
+        if enough and (better or not_worse):
+            reason: Reason = "better" if better else "not_worse"
+            if not spec.randomised:
+                detail = f"it looks {reason.replace('_', ' ')}, but requests are not divided at random"
+                return self._say("pause", self.share, "not_randomised", detail)
+            return self._say("promote", 100.0, reason, f"good events: {self._told()}")
+        if now >= self.started + spec.deadline / 1000:
+            detail = f"no verdict in {duration(spec.deadline)}: {self._told()}"
+            return self._say("pause", self.share, "inconclusive", detail)
+        following = [step for step in spec.steps if step > self.share]
+        if self.share == 0:
+            return self._advance(spec.steps[0], largest_step, "no_harm", "the first step")
+        if not enough:
+            if self.at_step < spec.minimum:
+                detail = f"{self.at_step:g} labelled requests at this step; {spec.minimum} are needed"
+                return self._say("wait", self.share, "samples_too_few", detail)
+            return self._say("wait", self.share, "baking", f"each step takes {duration(spec.bake)} at least")
+        if not following:
+            return self._say("wait", self.share, "gathering", self._told())
+        if band.lower > -spec.gross:
+            detail = f"a loss of {spec.gross:g} is excluded: {self._told()}"
+            return self._advance(following[-1], largest_step, "gross_harm_excluded", detail)
+        return self._advance(following[0], largest_step, "no_harm", self._told())
+
+    def _advance(self, share: float, largest_step: float, reason: Reason, detail: str) -> Step:
+        return self._say("advance", min(share, self.share + largest_step), reason, detail)
+
+    def _watch(self, now: float, page: str) -> Step:
+        assert self.promoted_at is not None  # noqa: S101 - asked before
+        if page:
+            detail = f"promoted {duration(round(now - self.promoted_at) * 1000)} ago; {page}"
+            return self._say("rollback", 0.0, "watch", detail)
+        if now < self.promoted_at + self.spec.watch / 1000:
+            return self._say("wait", 100.0, "baking", "promoted, and watched for a while")
+        return self._say("finish", 100.0, "stable", "promoted, and well")
+
+    def _told(self) -> str:
+        band = self.band
+        return f"{band.estimate:+.4f} ({band.lower:+.4f} to {band.upper:+.4f})"
+
+    def _say(self, verb: Verb, share: float, reason: Reason, detail: str) -> Step:
+        return Step(verb, share, reason, detail)
+
+    # People
+
+    def pause(self, reason: str) -> None:
+        """Stop advancing; harm still rolls it back."""
+        self.paused = reason
+
+    def resume(self) -> None:
+        """Go on."""
+        self.paused = ""
+
+    def to_bytes(self) -> bytes:
+        """The whole state."""
+        return pack(
+            {
+                "model": self.model,
+                "champion": self.champion,
+                "challenger": self.challenger,
+                "spec": self.spec.model_dump_json(),
+                "times": [self.started, self.since, self.last, self.seen, self.at_step, self.share],
+                "promoted_at": self.promoted_at,
+                "paused": self.paused,
+                "result": self.result,
+                **{name: getattr(self, name).to_bytes() for name in _TESTS},
+                "ratio": self.ratio.to_bytes(),
+                "difference": list(self.difference),
+                "history": [list(point) for point in self.history],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` gave; raises `ValueError` for anything else."""
+        fields = unpack(data)
+        started, since, last, seen, at_step, share = fields["times"]
+        design, arrival, errors, slow = (DesignTest.from_bytes(fields.packed(name)) for name in _TESTS)
+        return cls(
+            fields["model"],
+            fields["champion"],
+            fields["challenger"],
+            RolloutSpec.model_validate_json(fields["spec"]),
+            started,
+            share,
+            since,
+            fields["paused"],
+            fields["promoted_at"],
+            fields["result"],
+            last,
+            seen,
+            at_step,
+            design,
+            Difference(*fields["difference"]),
+            SampleRatio.from_bytes(fields.packed("ratio")),
+            arrival,
+            errors,
+            slow,
+            [Point(*one) for one in fields["history"]],
+        )
