@@ -17,6 +17,8 @@ from detectors.summaries.packing import pack, unpack
 
 _MONTH = 30
 """Days."""
+EVERY = -1
+"""Subject of a stream about all subjects at once."""
 _SETTLING = 4
 """Windows, at least, in which what follows a page belongs to it: one change shows in several streams."""
 
@@ -81,9 +83,10 @@ class Alarm:
     lowers it, so false pages come at most once in A windows on average.
 
     **Incident**: the streams with evidence of at least A at the page (or the one with the most, where only
-    their mean has reached it), and those that follow within a day and within four
-    windows, without another page. It ends when all are verified stable, or by `close`. A shift that lasts
-    does not page again; a shift of other streams, later, does.
+    their mean has reached it). Without another page join it streams that follow within a day and within four
+    windows, and later those of the same subjects: one change of a column moves several of its statistics,
+    some of them much later. It ends when all are verified stable, or by `close`. A shift that lasts
+    does not page again; a shift of other subjects, later, does.
 
     **Ticket**: e-d-BH, without either condition; not for effects verified to be smaller than what matters.
 
@@ -93,9 +96,12 @@ class Alarm:
     season : Season
     able : bool[K]
         Streams whose reference is long enough to page (`may_page`); the others become tickets only.
+    subjects : int64[K], optional
+        What each stream is about, as a number: a column, in whichever segment. Default: each of its own.
+        A stream of `EVERY` joins whatever is open.
     """
 
-    def __init__(self, budget: Budget, season: Season, able: Bools) -> None:
+    def __init__(self, budget: Budget, season: Season, able: Bools, subjects: Ints | None = None) -> None:
         self.page_patience = budget.page_patience(season)
         self.ticket_patience = budget.ticket_patience(season)
         self.tier = np.zeros(len(able), np.int8)
@@ -105,6 +111,7 @@ class Alarm:
         self.opened: int | None = None
         """Window that opened the incident; None while there is none."""
         self.able = able
+        self._subjects = np.arange(len(able)) if subjects is None else subjects
         self._settling = max(round(season.windows(1)), _SETTLING)
 
     def update(
@@ -123,13 +130,14 @@ class Alarm:
         if closed:
             self.opened = None
         # What has just been verified stable still has the evidence of the shift that is over.
-        candidates = self.able & material & ~cleared & (self.tier < Tier.PAGE)
-        counted = np.where(candidates, log_evidence, -np.inf)
+        candidates = self._candidates(material) & ~cleared
+        related = self._related()
+        counted = np.where(candidates & ~related, log_evidence, -np.inf)
         log_mean = _log_mean(counted)
         page = log_mean >= page_at
         settling = self.opened is not None and now - self.opened < self._settling
-        paged = (counted >= page_at) & (page or settling)
-        if page and not paged.any():
+        paged = candidates & (log_evidence >= page_at) & (page | settling | related)
+        if page and not (paged & ~related).any():
             paged[counted.argmax()] = True
         page = page and not settling
         if page and self.opened is None:
@@ -145,7 +153,15 @@ class Alarm:
 
     def log_mean(self, log_evidence: Floats, material: Bools) -> float:
         """Of the streams that could page now: ln of their mean evidence."""
-        return _log_mean(np.where(self.able & material & (self.tier < Tier.PAGE), log_evidence, -np.inf))
+        return _log_mean(np.where(self._candidates(material) & ~self._related(), log_evidence, -np.inf))
+
+    def _candidates(self, material: Bools) -> Bools:
+        return np.asarray(self.able & material & (self.tier < Tier.PAGE))
+
+    def _related(self) -> Bools:
+        """bool[K]: streams of the open incident's subjects, which join it instead of paging."""
+        about = self._subjects[self.tier == Tier.PAGE]
+        return np.isin(self._subjects, [*about, EVERY] if len(about) else about)
 
     def close(self) -> None:
         """A person ends the incident; if its shift lasts, it pages again."""

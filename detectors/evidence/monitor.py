@@ -57,6 +57,8 @@ class Monitor:
         Further streams, after those of the baseline.
     able : bool[len(part)], optional
         Which of them have a reference long enough to page; default: all.
+    subjects : int64[K + len(part)], optional
+        What each stream is about (`Alarm`).
     """
 
     def __init__(
@@ -66,11 +68,12 @@ class Monitor:
         baseline: Baseline,
         part: Part | None = None,
         able: Bools | None = None,
+        subjects: Ints | None = None,
     ) -> None:
         pages = may_page(baseline, season)
         if part is not None:
             pages = np.concatenate((pages, np.ones(len(part), np.bool_) if able is None else able))
-        self.alarm = Alarm(budget, season, pages)
+        self.alarm = Alarm(budget, season, pages, subjects)
         self.adapter = Adapter(baseline, self.alarm.page_patience, budget.alpha)
         self.part = part
 

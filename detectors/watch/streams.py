@@ -52,6 +52,9 @@ MINIMA: Mapping[str, float] = MappingProxyType(
 DISTANCES = frozenset({"total_variation", "covariance"})
 """Statistics that are never negative, and of which only an increase is drift."""
 
+JOINT = frozenset({"covariance"})
+"""Statistics of all columns at once, which a change of any single one may move too."""
+
 
 class Stream(NamedTuple):
     """One statistic of one subject."""

@@ -10,14 +10,14 @@ import numpy as np
 
 from detectors.base import Ints
 from detectors.evidence.adapter import Evidence
-from detectors.evidence.alarm import Budget, Decision
+from detectors.evidence.alarm import EVERY, Budget, Decision
 from detectors.evidence.baseline import LEAST_WINDOWS
 from detectors.evidence.monitor import Monitor
 from detectors.evidence.season import Season
 from detectors.online.rates import Rates
 from detectors.summaries.packing import pack, unpack
 from detectors.watch.history import Fitted, Key, Row, fitted
-from detectors.watch.streams import Reading, Stream
+from detectors.watch.streams import JOINT, Reading, Stream
 
 Stage = Literal["learning", "tickets", "paging"]
 _FEW = 8
@@ -151,7 +151,7 @@ class Watch:
         seen = np.maximum(found.seen[found.exact], 1)
         part = Rates(found.rate[found.exact], seen, minimum, patience, self.budget.alpha)
         able = (found.windows >= 0.9 * self.season.history)[found.exact]
-        self._monitor = Monitor(self.budget, self.season, found.baseline, part, able)
+        self._monitor = Monitor(self.budget, self.season, found.baseline, part, able, _subjects(keys))
         loud = [Stream(key.subject, key.statistic) not in self._quiet for key in keys]
         self._monitor.alarm.able &= np.array(loud, np.bool_)
         self._keys = keys
@@ -271,6 +271,15 @@ class Watch:
         if data:
             self.fitted = Fitted.from_bytes(data)
             self._build(self.fitted).restore(fields.packed("monitor"))
+
+
+def _subjects(keys: tuple[Key, ...]) -> Ints:
+    """A number for each stream's column, whatever the segment; `EVERY` for what concerns all of them."""
+    numbers: dict[str, int] = {}
+    found = [
+        EVERY if key.statistic in JOINT else numbers.setdefault(key.subject, len(numbers)) for key in keys
+    ]
+    return np.array(found, np.int64)
 
 
 def _carry(before: Monitor, old: tuple[Key, ...], after: Monitor, new: tuple[Key, ...]) -> None:

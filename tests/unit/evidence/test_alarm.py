@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from detectors.evidence.alarm import Alarm, Budget, Tier
+from detectors.evidence.alarm import EVERY, Alarm, Budget, Tier
 from detectors.evidence.season import DAY, HOUR, Season
 
 YES, NO = np.ones(4, bool), np.zeros(4, bool)
@@ -120,3 +120,46 @@ def test_a_snapshot_holds_everything():
     assert other.opened is None
     with pytest.raises(ValueError, match="instead of"):
         Alarm(Budget(), Season(HOUR), np.ones(3, bool)).restore(running.snapshot())
+
+
+def test_streams_of_an_incidents_subjects_join_it_however_late():
+    """A shift of a column moves its spread too, but less: the same change must not page twice."""
+    running = Alarm(Budget(), Season(HOUR), YES, np.array([0, 0, 1, EVERY]))
+    assert running.update(logs(a=1e6), YES, NO, AGE).page
+    for _ in range(1000):
+        running.update(logs(), YES, NO, AGE)
+    assert not len(running.update(logs(b=719), YES, NO, AGE).paged)
+    decision = running.update(logs(b=721), YES, NO, AGE)
+    assert (decision.page, decision.paged.tolist()) == (False, [1])
+    decision = running.update(logs(d=1e9), YES, NO, AGE)
+    assert (decision.page, decision.paged.tolist()) == (False, [3])
+    decision = running.update(logs(c=1e6), YES, NO, AGE)
+    assert (decision.page, decision.paged.tolist()) == (True, [2])
+    assert running.opened == 0
+
+
+def test_what_could_join_does_not_help_others_to_page():
+    running = Alarm(Budget(), Season(HOUR), YES, np.array([0, 0, 1, 2]))
+    running.update(logs(a=1e6), YES, NO, AGE)
+    for _ in range(24):
+        running.update(logs(), YES, NO, AGE)
+    decision = running.update(logs(b=4 * 720, c=700), YES, NO, AGE)
+    assert (decision.page, decision.paged.tolist()) == (False, [1])
+    assert decision.log_mean == pytest.approx(np.log(700 / 4), abs=0.01)
+
+
+def test_a_change_of_everything_explains_no_other_change():
+    running = Alarm(Budget(), Season(HOUR), YES, np.array([0, 1, 2, EVERY]))
+    assert running.update(logs(d=1e6), YES, NO, AGE).page
+    for _ in range(24):
+        running.update(logs(), YES, NO, AGE)
+    assert running.update(logs(a=1e6), YES, NO, AGE).page
+
+
+def test_subjects_are_new_again_after_the_incident():
+    running = Alarm(Budget(), Season(HOUR), YES, np.array([0, 0, 1, 2]))
+    running.update(logs(a=1e6), YES, NO, AGE)
+    running.close()
+    for _ in range(24):
+        running.update(logs(), YES, NO, AGE)
+    assert running.update(logs(b=1e6), YES, NO, AGE).page

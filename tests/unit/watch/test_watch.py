@@ -182,6 +182,32 @@ def test_a_shift_in_a_segment_pages_too():
     assert streams(found[-1], Tier.PAGE) == {Key("x=2", "a", "location")}
 
 
+LATER = {Stream("a", "spread"): 0.4}
+OF_ANOTHER = {Stream("b", "spread"): 0.4}
+
+
+@pytest.mark.parametrize(("later", "expected"), [(LATER, 1), (OF_ANOTHER, 2)])
+@pytest.mark.parametrize("segment", ["", "x=1"])
+def test_a_column_that_has_paged_pages_no_more(later, expected, segment):
+    """Whatever of it moves later, and in whichever segment, joins what is open; other columns page."""
+    usual, first, both = (
+        days(1, 90, shift=shift, segments=("x=1",)) for shift in ({}, MOVED, {**MOVED, **later})
+    )
+    rows = usual[:60] + [
+        Row(row.start, {"": row.readings[""], "x=1": old.readings["x=1"]})
+        for old, row in zip(usual[60:75], first[60:75], strict=True)
+    ]
+    rows += [
+        Row(row.start, {**old.readings, segment: row.readings[segment]})
+        for old, row in zip(rows[60:75], both[75:], strict=True)
+    ]
+    rows = [Row(usual[day].start, row.readings) for day, row in enumerate(rows)]
+    found = follow(watch(), rows)
+    assert len(pages(found)) == expected
+    assert Key(segment, *next(iter(later))) in streams(found[-1], Tier.PAGE)
+    assert found[-1].opened == rows[pages(found)[0]].start
+
+
 def test_what_a_person_closes_pages_again_if_it_lasts():
     rows = days(1, 80, shift=MOVED, since=60)
     running = watch()
