@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from detectors.summaries.outcomes import Outcomes
 from detectors.summaries.table import TableSummary
 from observer.model import (
-    EvidenceReport,
     Judged,
     Messages,
     Partition,
@@ -139,8 +138,11 @@ class Judge(Protocol):
 
     def resume(
         self, version: str, reference: TableSummary | None, name: str
-    ) -> Mapping[str, tuple[int, EvidenceReport]]:
-        """Where a version's watches stood at the last checkpoint: by kind, the last window and the report."""
+    ) -> Mapping[str, tuple[int, Said]]:
+        """Where a version's watches stood at the last checkpoint: by kind, the last window and what was said.
+
+        The report is that of now: a page has reset the evidence, say.
+        """
 
     def close(self, version: str) -> int:
         """A person ends the version's incidents; returns how many were open."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from pydantic import TypeAdapter
+
 from detectors.base import Status
 from detectors.evidence.alarm import Budget
 from detectors.evidence.season import DAY, HOUR, Season
@@ -18,7 +20,7 @@ from detectors.watch.watch import Watch
 from observer.judge.spec import Attention, JudgeSpec
 from observer.judge.windows import WindowJudge
 from observer.judge.words import findings, reported, streams_of
-from observer.model import EvidenceReport, Judged, Said, WindowKey
+from observer.model import EvidenceReport, Finding, Judged, Said, WindowKey
 from observer.ports import Checkpoints
 from observer.windows import model_prefix, storage_key
 
@@ -26,6 +28,7 @@ WATCHES, HISTORY = "watches", "history"
 Kind = Literal["inputs", "quality"]
 INPUTS: Final = "inputs"
 QUALITY: Final = "quality"
+_FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
 @dataclass(slots=True)
@@ -39,6 +42,9 @@ class _Watching:
     """Rows of its history that the state holds."""
     drifting: set[tuple[str, str, str]] = field(default_factory=set)
     """Segment, subject and detector of the last window's verdicts of drift."""
+    findings: tuple[Finding, ...] = ()
+    raised: frozenset[tuple[str, str, str]] = frozenset()
+    """What was new in the last window, as in `Said`."""
     dirty: bool = True
 
 
@@ -114,7 +120,7 @@ class ModelJudge:
         if said.report.stage == "learning":  # what lasts is raised once, whichever detectors go on seeing it
             lasting = {(segment, subject) for segment, subject, _ in watching.drifting}
             raised = frozenset(one for one in drifting if one[:2] not in lasting)
-        watching.drifting = drifting
+        watching.drifting, watching.raised = drifting, raised
         return replace(said, raised=raised)
 
     def quality(self, version: str, start: int, cohorts: Mapping[str, Outcomes]) -> Said:
@@ -146,7 +152,7 @@ class ModelJudge:
 
     def resume(
         self, version: str, reference: TableSummary | None, name: str
-    ) -> Mapping[str, tuple[int, EvidenceReport]]:
+    ) -> Mapping[str, tuple[int, Said]]:
         """Where a version's watches stood at the last checkpoint; see `observer.ports.Judge`."""
         found: dict[Kind, _Watching] = {}
         if reference is not None and (INPUTS, version) in self._lasts:
@@ -154,7 +160,10 @@ class ModelJudge:
         if (QUALITY, version) in self._lasts:
             found[QUALITY] = self._of_quality(version, regression=None)
         return {
-            kind: (self._lasts[kind, version], self._standing(kind, version, one))
+            kind: (
+                self._lasts[kind, version],
+                Said(self._standing(kind, version, one), one.findings, one.raised),
+            )
             for kind, one in found.items()
             if (kind, version) in self._lasts
         }
@@ -191,8 +200,8 @@ class ModelJudge:
         watching.dirty = True
         streams = streams_of(watched)
         window = WindowKey(self.model, version, "", start)
-        found = findings(window, start + self.window, watched, streams)
-        return Said(reported(kind, watched, streams), found)
+        watching.findings = findings(window, start + self.window, watched, streams)
+        return Said(reported(kind, watched, streams), watching.findings)
 
     def _told(self, kind: Kind, version: str, start: int) -> bool:
         """Whether the watch has seen the window before, or a later one."""
@@ -227,6 +236,8 @@ class ModelJudge:
             rows = [Row.from_bytes(value) for _, value in self._rows(kind, version)]
             watching.watch.restore(fields["watch"], rows)
             watching.drifting = {(one[0], one[1], one[2]) for one in fields["drifting"]}
+            watching.raised = frozenset((one[0], one[1], one[2]) for one in fields["raised"])
+            watching.findings = _FINDINGS.validate_python(fields["findings"])
             watching.stored, watching.dirty = len(rows), False
         else:
             self._lasts.pop((kind, version), None)
@@ -269,6 +280,8 @@ class ModelJudge:
                 "reference": watching.reference,
                 "last": self._lasts.get((kind, version), -1),
                 "drifting": [list(one) for one in sorted(watching.drifting)],
+                "raised": [list(one) for one in sorted(watching.raised)],
+                "findings": _FINDINGS.dump_python(watching.findings, mode="json"),
                 "watch": watch.snapshot(),
             }
             self.state.put(WATCHES, storage_key(self.model, 0, kind, version), pack(fields))

@@ -9,7 +9,7 @@ from itertools import groupby
 from observer.errors import ConfigError
 from observer.labels import LabelJoin
 from observer.metrics import Counters, catalog
-from observer.model import EvidenceReport, Finding, Said, Stream, WindowReport
+from observer.model import Finding, Said, Stream, WindowReport
 from observer.pipeline.cohorts import CohortKey
 from observer.pipeline.inputs import Window
 from observer.pipeline.monitor import Monitor
@@ -55,19 +55,19 @@ class Closing:
             stood = {version: self._resume(monitor, judge, version) for version in monitor.versions}
             for window in monitor.inputs.closed(monitor.last_closed()):
                 report = window_report(monitor, window, judge)
-                if not window.key.segment and "inputs" in stood[window.key.version]:
-                    report = replace(report, evidence=stood[window.key.version]["inputs"][1])
+                last, said = stood[window.key.version].get("inputs", (None, None))
+                if said is not None:
+                    news = said if last == window.key.start else Said(said.report, ())
+                    report = with_evidence(report, news)
                 self.reports.window(report)
             for version, watches in stood.items():
                 if "quality" in watches and monitor.cohorts is not None:
-                    start, evidence = watches["quality"]
+                    start, said = watches["quality"]
                     key = CohortKey(version, "", "", start)
                     cohort = quality_report(monitor, key, monitor.final_until, self.horizon, final=True)
-                    self.reports.quality(replace(cohort, evidence=evidence))
+                    self.reports.quality(replace(cohort, findings=said.findings, evidence=said.report))
 
-    def _resume(
-        self, monitor: Monitor, judge: Judge, version: str
-    ) -> Mapping[str, tuple[int, EvidenceReport]]:
+    def _resume(self, monitor: Monitor, judge: Judge, version: str) -> Mapping[str, tuple[int, Said]]:
         reference = monitor.references.get(version)
         summary, name = (reference.summary, reference.version) if reference else (None, "")
         return judge.resume(version, summary, name)
@@ -253,7 +253,7 @@ class Closing:
 
     def _began(self, monitor: Monitor, judge: Judge, version: str) -> int:
         stood = self._resume(monitor, judge, version).get("inputs")
-        streams = stood[1].streams if stood else ()
+        streams = stood[1].report.streams if stood else ()
         begun = [one.since for one in streams if one.tier == "page" and one.since is not None]
         begun = begun or [one.since for one in streams if one.since is not None]
         if not begun:

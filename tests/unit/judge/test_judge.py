@@ -6,6 +6,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from detectors.base import Status
 from detectors.evidence.alarm import Budget
@@ -44,9 +46,7 @@ def of_tier(found: list[Said], tier: str) -> list[Finding]:
 
 
 def test_a_watch_from_learning_to_an_incident():
-    one = judge(
-        MemoryState(), minimum={"spread": 0.5}
-    )  # ranks of what has moved spread too, which pages later
+    one = judge(MemoryState())
     quiet = tell_all(one, range(60))
     assert [said.report.stage for said in quiet] == ["learning"] * 24 + ["tickets"] * 4 + ["paging"] * 32
     assert [said.report.history for said in quiet] == [*range(1, 57), *[56] * 4]
@@ -55,8 +55,9 @@ def test_a_watch_from_learning_to_an_incident():
     assert of_tier(quiet, "page") == []
     assert quiet[0].report.streams == ()
     loud = tell_all(one, range(60, 80), 0.5)
-    (page,) = of_tier(loud, "page")
+    (page,) = of_tier(loud, "page")  # ranks of what has moved spread too, which joins it later
     assert page.causes[0].subject == "x"
+    assert ("x", "spread") in {(s.subject, s.statistic) for s in loud[-1].report.streams if s.tier == "page"}
     assert page.since == page.causes[0].since == start(60)
     assert page.window.start == loud[-1].report.incident
     assert page.end == page.window.start + DAY
@@ -82,22 +83,82 @@ def test_an_incident_that_is_over_is_closed():
 # State
 
 
-def told(said: Said) -> tuple:
-    return said.report, said.findings, said.raised
+Told = tuple[tuple, tuple]
 
 
-DAYS = [(day, 0.6 if 8 <= day % 40 < 11 else 0.0) for day in range(90) if day not in (5, 33, 34)]
+@cache
+def events(seed: int) -> tuple[tuple[int, float, bool, bool], ...]:
+    """Days, how far the inputs have moved, whether quality is bad, whether the segment had events."""
+    rng = np.random.default_rng(seed)
+    begun = rng.integers([4, 32, 45], [16, 36, 52])
+    length = rng.integers([1, 3, 3], [2, 8, 8])
+    shift = [1.5 * bool(((begun <= day) & (day < begun + length)).any()) for day in range(64)]
+    kept = rng.random(64) < 0.95
+    return tuple(
+        (day, shift[day], shift[day - 4] > 0, rng.random() < 0.9) for day in range(64) if day < 1 or kept[day]
+    )
 
 
-@pytest.fixture(scope="module")
-def uninterrupted() -> list[tuple]:
-    one = judge(MemoryState(), has_labels=True)
-    found = []
-    for day, shift in DAYS:
-        found.append(told(tell(one, day, shift, segments=("x=1",))))
-        found.append(told(one.quality("1", start(day), {"": binary(day, 0.3 if shift else 0.1)})))
-    assert any(said[1] for said in found)
-    return found
+def say(one: ModelJudge, event: tuple[int, float, bool, bool]) -> Told:
+    """Everything that is said of a day."""
+    day, shift, bad, has_segment = event
+    inputs = tell(one, day, shift, segments=("x=1",) if has_segment else ())
+    quality = one.quality("1", start(day), {"": binary(day, 0.3 if bad else 0.1)})
+    return tuple((said.report, said.findings, said.raised) for said in (inputs, quality))
+
+
+@cache
+def uninterrupted(seed: int) -> tuple[list[Told], dict[str, dict[bytes, bytes]]]:
+    """All that is said, and the state at the end."""
+    state = MemoryState()
+    one = judge(state, has_labels=True)
+    found = [say(one, event) for event in events(seed)]
+    one.save()
+    return found, held(state)
+
+
+def held(state: MemoryState) -> dict[str, dict[bytes, bytes]]:
+    return {table: values for table, values in state.tables.items() if values}
+
+
+def test_there_is_something_to_lose():
+    for seed in range(4):
+        tiers = {finding.tier for said in uninterrupted(seed)[0] for part in said for finding in part[1]}
+        assert "page" in tiers
+        assert any(part[2] for said in uninterrupted(seed)[0] for part in said)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 3),
+    st.sets(st.integers(0, 64), max_size=30),
+    st.lists(st.integers(0, 64), max_size=3).map(sorted),
+)
+def test_a_crash_after_any_window_changes_nothing(seed, saves, crashes):
+    """What was not committed is told again, and is the same; so is all that follows, and the state."""
+    todo, expected = events(seed), uninterrupted(seed)
+    state = MemoryState()
+    one = judge(state, has_labels=True)
+    at = committed = 0
+    while at < len(todo):
+        assert say(one, todo[at]) == expected[0][at]
+        at += 1
+        if at in saves:
+            one.save()
+            state.commit()
+            committed = at
+        if crashes and at >= crashes[0]:
+            crashes = crashes[1:]
+            state.crash()
+            one = judge(state, has_labels=True)
+            stood = one.resume("1", reference(), "r")
+            assert len(stood) == (2 if committed else 0)
+            for (last, again), said in zip(stood.values(), expected[0][committed - 1], strict=False):
+                assert last == start(todo[committed - 1][0])
+                assert (again.findings, again.raised) == said[1:]
+            at = committed
+    one.save()
+    assert held(state) == expected[1]
 
 
 def test_a_window_told_twice_changes_nothing():

@@ -46,9 +46,9 @@ def test_quality_stands_where_it_stood():
     one.save()
     again = judge(state, has_labels=True)
     stood = again.resume("1", None, "")
-    assert stood == {"quality": (start(39), last.report)}
+    assert stood == {"quality": (start(39), last)}
     assert again.resume("2", None, "") == {}
-    assert isinstance(stood["quality"][1], EvidenceReport)
+    assert isinstance(stood["quality"][1].report, EvidenceReport)
     assert again.quality("1", start(40), {"": regression(40)}) == one.quality(
         "1", start(40), {"": regression(40)}
     )

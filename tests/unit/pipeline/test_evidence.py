@@ -392,6 +392,26 @@ def test_more_errors_than_before_are_a_page(tmp_path):
 # Restarts
 
 
+def test_the_last_window_is_told_again_with_its_pages_and_tickets(tmp_path, shifted):
+    settings = setting(tmp_path)
+    (page_day, page), *_ = of_tier(by_day(shifted), "page")
+    predictions = split(days(0, 60) + days(60, page_day + 2, 1.5))  # the last day stays open
+    before, again = go(settings, predictions), go(settings, predictions)
+    (repeated,) = again.reports.windows
+    assert page in repeated.findings
+    assert repeated.findings == by_day(before)[page_day].findings
+    assert again.count(catalog.FINDINGS) == {}  # they were counted when they were new
+
+
+def test_a_ticket_of_a_single_window_is_told_again(tmp_path):
+    settings = setting(tmp_path)
+    predictions = split(days(0, 10) + days(10, 12, 3.0))
+    before, again = go(settings, predictions), go(settings, predictions)
+    (repeated,) = again.reports.windows
+    assert [one.tier for one in repeated.findings if one.subject == "x"].count("ticket") >= 1
+    assert repeated.findings == by_day(before)[10].findings
+
+
 def test_where_the_watches_stand_is_told_again_after_a_restart(tmp_path):
     settings = setting(tmp_path, "6h")
     given = [one for day in range(66) for one in labels_of(day, 0.1)]
