@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, get_args
 
+from detectors.adapters.alibi import AlibiDetect
+from detectors.adapters.evidently import Evidently
+from detectors.adapters.river import River
 from detectors.base import Verdict
 from detectors.learned.fourier import FourierMmd
 from detectors.online.adwin import Adwin
@@ -54,6 +57,9 @@ BUILT_IN: tuple[type[Spec], ...] = (
     UnseenCategories,
     Constant,
     Duplicates,
+    AlibiDetect,
+    Evidently,
+    River,
 )
 
 ONLINE_BUILT_IN: tuple[type[OnlineSpec], ...] = (

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 
+from detectors.adapters import process as workers
 from observer.codecs import Codec, codec
 from observer.config import Config, StreamConfig
 from observer.engines.local import LocalEngine, Pace
@@ -62,6 +63,7 @@ class Service:
         self._gauges = GaugeReports(Caps(**config.series.model_dump()), horizon=horizon)
         self._close = ExitStack()
         self._started = clock.now()
+        self._close.callback(workers.close)
         try:
             self.state = LmdbState(config.state.path, config.state.max_size)
             self._close.callback(self.state.close)

@@ -13,7 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from detectors.base import Numbers
+from detectors.adapters.adapter import Adapter
+from detectors.base import DetectorError, Numbers
 from observer.clock import SystemClock
 from observer.codecs import codec
 from observer.config import Config, StreamConfig
@@ -53,6 +54,7 @@ def checks(config: Config, path: Path) -> Iterator[Line]:
     yield Line("ok", "configuration", f"{path} is valid")
     references: dict[str, Reference] = {}
     yield from _references(config, references)
+    yield from _adapters(config)
     streams: dict[Stream, StreamConfig | None] = {"predictions": config.predictions, "labels": config.labels}
     for stream, spec in streams.items():
         if spec is None:
@@ -92,6 +94,23 @@ def _references(config: Config, references: dict[str, Reference]) -> Iterator[Li
                 f"{path}: {reference.version}, {reference.summary.n:,} rows, "
                 f"{len(schema.features)} features, task {schema.task or 'unknown'}",
             )
+
+
+def _adapters(config: Config) -> Iterator[Line]:
+    """Detectors of other packages, each environment once."""
+    seen = set()
+    for model in (*config.models, ""):
+        for detector in config.model(model).judge.detectors or ():
+            if not isinstance(detector, Adapter) or (detector.type, detector.python) in seen:
+                continue
+            seen.add((detector.type, detector.python))
+            subject = f"{f'models.{model}' if model else 'defaults'}.judge.detectors"
+            try:
+                version = detector.version()
+            except DetectorError as error:
+                yield Line("failed", subject, str(error))
+            else:
+                yield Line("ok", subject, f"{detector.python} runs {detector.type} {version}")
 
 
 def _topic(

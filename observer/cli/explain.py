@@ -19,7 +19,7 @@ Examples:
 """
 
 
-def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
+def moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
     """RFC 3339, of which seconds and the offset may be left out, as milliseconds since the epoch."""
     from datetime import UTC, datetime
 
@@ -38,9 +38,7 @@ def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> i
 @click.argument("model")
 @click.option("--version", help="Of the model; by default the one with most events in the latest window.")
 @click.option("--segment", default="", help="As in country=DE; by default all events.")
-@click.option(
-    "--at", metavar="TIME", callback=_moment, help="A time in the window, UTC; default: the latest."
-)
+@click.option("--at", metavar="TIME", callback=moment, help="A time in the window, UTC; default: the latest.")
 @click.option("--importance", is_flag=True, help="Ask a classifier which columns tell the window apart.")
 @click.option("--slices", is_flag=True, help="Search for slices of rows that became more frequent.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")

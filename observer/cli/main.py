@@ -36,6 +36,7 @@ _COMMANDS = {
     "replay": "Run the same pipeline over files, in event time.",
     "backtest": "Replay history under the policy: what would have paged?",
     "explain": "Say what changed in a window, and what it goes with.",
+    "export": "Hand a window to another package: evidently's report.",
     "reference": "Build, look at and accept reference profiles.",
     "incident": "Close the incidents of a model's version.",
     "schema": "Print the contract of events, or of the configuration.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import cast
 
 from detectors import catalog
+from detectors.base import Status, Verdict
 from detectors.statistical.multiple import correct
 from detectors.statistical.spec import Kind
 from detectors.summaries.table import TableSummary
@@ -13,6 +15,8 @@ from observer.judge.spec import JudgeSpec
 from observer.model import Judged
 
 TABLE = "@table"
+
+log = logging.getLogger(__name__)
 
 
 class WindowJudge:
@@ -30,6 +34,7 @@ class WindowJudge:
             ]
             for kind in ("number", "category", "embedding", "table")
         }
+        self._failing: set[str] = set()
 
     def judge(self, reference: TableSummary, window: TableSummary) -> tuple[Judged, ...]:
         """Every verdict on the window, corrected for how many there are."""
@@ -46,6 +51,7 @@ class WindowJudge:
                 continue
             for detector in self._detectors[cast("Kind", kind)]:
                 found = detector.compare(before, now, self._alpha)
+                self._note(detector.name, found)
                 verdicts.extend(found)
                 asked.extend((name, detector.name) for name in names[: len(found)])
         corrected = correct(verdicts, self._alpha, self._correction)
@@ -53,3 +59,13 @@ class WindowJudge:
             Judged(name, detector, verdict)
             for (name, detector), verdict in zip(asked, corrected, strict=True)
         )
+
+    def _note(self, name: str, verdicts: Sequence[Verdict]) -> None:
+        """Log that a detector fails, and that it works again, once each."""
+        why = next((one.reason for one in verdicts if one.status is Status.FAILED), "")
+        if why and name not in self._failing:
+            log.warning("detector %s fails: %s", name, why)
+            self._failing.add(name)
+        elif name in self._failing and any(one.status in {Status.STABLE, Status.DRIFT} for one in verdicts):
+            log.warning("detector %s works again", name)
+            self._failing.remove(name)

@@ -33,8 +33,8 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
     else:
         if reference is not None and reference.version == window.reference:
             judged = judge.judge(reference.summary, summary)
-        drifting = any(item.verdict.status is Status.DRIFT for item in judged)
-        status = "drift" if drifting else "stable" if judged else "insufficient"
+        told = {item.verdict.status for item in judged}
+        status = next((one.value for one in (Status.DRIFT, Status.STABLE) if one in told), "insufficient")
     findings = tuple(
         Finding(window.key, end, item.subject, item.detector, item.verdict)
         for item in judged

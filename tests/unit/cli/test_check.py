@@ -219,3 +219,13 @@ def test_a_topic_that_may_not_be_read(kafka: Callable[..., None], observer: Obse
 def test_brokers_out_of_reach(kafka: Callable[..., None], observer: Observer) -> None:
     kafka(Permanent("Kafka topic p at h:1: no broker"))
     assert check(observer, "predictions") == (1, ["failed: Kafka topic p at h:1: no broker"])
+
+
+def test_an_adapter_whose_package_cannot_be_had(prepared: Path, observer: Observer) -> None:
+    with (prepared / "observer.yaml").open("a") as config:
+        config.write("defaults: {judge: {detectors: [ks, {type: river, python: peers/none/bin/python}]}}\n")
+    code, [line] = check(observer, "models.m.judge.detectors")
+    assert code == 1
+    environment = prepared / "peers/none"
+    told = "failed: river.ADWIN: there is no interpreter at peers/none/bin/python; make one: python3 -m venv"
+    assert line == f"{told} {environment} && {environment}/bin/pip install 'river==0.26.1' pyarrow"
