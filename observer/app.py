@@ -207,6 +207,7 @@ class Service:
                 rows = reference.summary.n if reference else len(learner.sample) if learner else 0
                 service.set(catalog.REFERENCE_ROWS, where, rows)
                 service.set(catalog.REFERENCE_LEARNING, where, reference is None)
+                service.set(catalog.REFERENCE_FAILED, where, version_name in monitor.failed)
                 if reference is not None:
                     service.set(catalog.REFERENCE_INFO, (*where, reference.version), 1)
         if self.join is not None:
@@ -229,6 +230,8 @@ class Service:
 
     def _ready(self) -> tuple[bool, Sequence[str]]:
         reasons = [] if self.engine.last_checkpoint else ["no checkpoint since the start yet"]
+        for name, monitor in list(self.pipeline.monitors.items()):  # (the loop may add to either meanwhile)
+            reasons += [f"model {name}, version {key}: {why}" for key, why in list(monitor.failed.items())]
         return not reasons, reasons
 
 

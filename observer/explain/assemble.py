@@ -58,7 +58,8 @@ def explain(
     window, reference = compared(stored, question)
     past = Past(stored, window, reference, horizon)
     before, now, key = reference.summary, window.summary, window.key
-    judged = judge(before, now) if now.n >= spec.window.min_events else ()
+    enough = now.n >= spec.window.min_events
+    judged = judge(before, now) if enough else ()
     drifts = any(one.verdict.status is Status.DRIFT for one in judged)
     wanted: dict[str, Callable[[], Any]] = {
         "impact": past.impact,
@@ -81,7 +82,7 @@ def explain(
         key.segment,
         key.start,
         key.start + spec.window.size,
-        "drift" if drifts else "stable" if judged else "insufficient",
+        "drift" if drifts else "stable" if enough else "insufficient",
         now.n,
         reference.version,
         before.n,

@@ -78,7 +78,8 @@ class JudgeSpec(BaseModel):
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.0001
     """Chance that an unchanged window of independent rows shows any drift at all (Holm over all verdicts)."""
     detectors: tuple[Annotated[Any, BeforeValidator(_built), _Known()], ...] | None = None
-    """Names or parameters of detectors, for the kinds of column each applies to; default: the catalog's."""
+    """Names or parameters of detectors, for the kinds of column each applies to; default: the catalog's. With
+    `[]` single windows are not judged, and evidence alone raises pages and tickets."""
     correction: Literal["holm", "benjamini_hochberg", "e_bh"] = "holm"
     """How the verdicts of one window are corrected for their number: `holm` bounds the chance of any false
     one, `benjamini_hochberg` and `e_bh` (under any dependence) the share of false ones."""

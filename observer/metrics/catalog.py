@@ -431,6 +431,13 @@ REFERENCE_LEARNING = Metric(
     "",
     "1 while the reference is being learnt from live windows, which are not judged; else 0.",
 )
+REFERENCE_FAILED = Metric(
+    "observer_reference_failed",
+    "gauge",
+    ("model", "version"),
+    "",
+    "1 while the reference handed over with the version cannot be read (`/readyz` says why); else 0.",
+)
 
 # --- the service ---
 SERIES_CAPPED = Metric(
@@ -501,7 +508,7 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
         ),
         "Labels": (LABELS_JOINED, JOINS_PENDING, JOINS_EXPIRED, LABEL_DELAY, LABEL_MATURITY, LABEL_COVERAGE),
         "Quality": (QUALITY, QUALITY_ERROR_BOUND, QUALITY_ROWS),
-        "References": (REFERENCE_INFO, REFERENCE_ROWS, REFERENCE_LEARNING),
+        "References": (REFERENCE_INFO, REFERENCE_ROWS, REFERENCE_LEARNING, REFERENCE_FAILED),
         "The service": (
             SERIES_CAPPED,
             BUILD_INFO,

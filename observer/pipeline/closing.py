@@ -112,10 +112,11 @@ class Closing:
         reference = monitor.references.get(key.version)
         if reference is None:
             return None
+        least = monitor.spec.window.min_events
         judged = {
             report.key.segment: report.judged
             for window, report in zip(windows, reports, strict=True)
-            if window.reference == reference.version and report.status in {"stable", "drift"}
+            if window.reference == reference.version and report.rows >= least
         }
         if "" not in judged:
             return None

@@ -86,6 +86,7 @@ class Monitor:
         self.versions = self._known.names
         self.references = self._known.references
         self.learners = self._known.learners
+        self.failed = self._known.failed
         self.dimensions: tuple[Dimension, ...] = ()
         self.shape: Shape | None = None
         self.delays = Delays()

@@ -28,12 +28,11 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
     judged: tuple[Judged, ...] = ()
     if not window.reference:
         status: str = "learning"
-    elif rows < monitor.spec.window.min_events:
+    elif rows < monitor.spec.window.min_events or reference is None or reference.version != window.reference:
         status = "insufficient"
     else:
-        if reference is not None and reference.version == window.reference:
-            judged = judge.judge(reference.summary, summary)
-        told = {item.verdict.status for item in judged}
+        judged = judge.judge(reference.summary, summary)
+        told = {item.verdict.status for item in judged} or {Status.STABLE}
         status = next((one.value for one in (Status.DRIFT, Status.STABLE) if one in told), "insufficient")
     findings = tuple(
         Finding(window.key, end, item.subject, item.detector, item.verdict)

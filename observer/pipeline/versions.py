@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from detectors.base import Categories
 from detectors.summaries.packing import Fields, Packable
 from detectors.summaries.table import Table
+from observer.errors import Permanent
 from observer.model import FeatureType
 from observer.pipeline.inputs import Window
 from observer.pipeline.learning import Learner
@@ -17,6 +19,8 @@ from observer.pipeline.spec import LearnSpec, ModelSpec
 from observer.ports import Checkpoints
 from observer.references import Overrides, Reference, load
 from observer.windows import model_prefix, storage_key
+
+log = logging.getLogger(__name__)
 
 REFERENCES, LEARNERS = "references", "learners"
 MAX_VERSIONS = 50
@@ -40,6 +44,9 @@ class Versions:
         Version of a reference -> its table, old ones included: stored windows need them.
     accepted : dict
         Version -> the reference that a person made of its windows, and the one given that it replaces.
+    failed : dict
+        Version -> why the reference that was handed over with it cannot be used. It keeps the one it had
+        before, or learns one: one damaged file must not stop what is watched with the others.
     """
 
     def __init__(self, model: str, spec: ModelSpec, overrides: Overrides, state: Checkpoints) -> None:
@@ -52,6 +59,7 @@ class Versions:
         self.learners: dict[str, Learner] = {}
         self.tables: dict[str, Table] = {}
         self.accepted: dict[str, tuple[str, str]] = {}
+        self.failed: dict[str, str] = {}
         wanted = spec.reference
         self._default: Reference | None = (
             None if isinstance(wanted, LearnSpec) or VERSION in str(wanted) else load(wanted)
@@ -75,6 +83,8 @@ class Versions:
         for version in self.names:
             given = self._given(version)
             known = fields["learnt"].get(version) if given is None else None
+            if known is None and version in self.failed:
+                known = fields["given"].get(version)
             own, instead_of = self.accepted.get(version, ("", ""))
             if own and instead_of == (given.version if given else ""):
                 known = own
@@ -88,13 +98,17 @@ class Versions:
 
     def saved(self) -> dict[str, Packable]:
         """What `restore` needs."""
+        given = [version for version in self.references if self._given(version) is not None]
         return {
             "versions": self.names,
             "accepted": {version: list(pair) for version, pair in self.accepted.items()},
             "learnt": {
                 version: reference.version
                 for version, reference in self.references.items()
-                if self._given(version) is None and version not in self.accepted
+                if version not in given and version not in self.accepted
+            },
+            "given": {
+                version: self.references[version].version for version in given if version not in self.accepted
             },
         }
 
@@ -154,12 +168,21 @@ class Versions:
         """The reference that the configuration gives the version, or that was handed over with it."""
         own = self._own.get(version, self._default)
         wanted = self._spec.reference
-        if own is None and isinstance(wanted, Path) and version:
+        if own is None and isinstance(wanted, Path) and version and version not in self.failed:
             path = Path(str(wanted).replace(VERSION, version.replace("/", "_")))
-            if _is_file(path):
+            if not _is_file(path):
+                return None
+            try:
                 own = self._own[version] = load(path)
+            except Permanent as error:
+                self._fail(version, str(error))
+            else:
                 self._keep(own)
         return own
+
+    def _fail(self, version: str, why: str) -> None:
+        self.failed[version] = why
+        log.error("model %s, version %s goes without its own reference: %s", self._model, version, why)
 
     def _assign(self, version: str) -> None:
         reference = self.references.get(version) or self._given(version)

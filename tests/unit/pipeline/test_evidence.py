@@ -237,6 +237,16 @@ def test_windows_that_were_learnt_from_are_reference_windows(tmp_path):
     assert of_tier(reports, "page")[0][0] in (60, 61)
 
 
+def test_without_detectors_there_is_evidence_all_the_same(tmp_path):
+    """Single windows are not judged then; pages never came from those."""
+    judge = {"detectors": [], "minimum": {"location": 0.15, "spread": 1.0}}
+    ran = go(setting(tmp_path, judge=judge), split(days(0, 60) + days(60, 64, 1.5)))
+    reports = by_day(ran)
+    assert {report.status for report in reports.values()} == {"stable"}
+    assert {report.judged for report in reports.values()} == {()}
+    assert [day for day, _ in of_tier(reports, "page")] in ([60], [61])
+
+
 def test_what_is_always_so_is_no_change(tmp_path):
     """Repeated events, values of a wrong type and missing ones, also in the windows that were learnt from."""
     r = random.Random(5)
@@ -286,6 +296,41 @@ def test_a_version_brings_its_own_reference(tmp_path):
     for version, status in (("22", {"stable"}), ("333", {"learning"})):
         assert {report.status for report in by_day(second, version).values()} == status
     assert {report.reference for report in by_day(second, "22").values()} == {own.version}
+
+
+def test_a_damaged_reference_of_one_version_stops_nothing(tmp_path, caplog):
+    settings = setting(tmp_path, reference=tmp_path / "m-{version}.reference")
+    (tmp_path / "m.reference").rename(tmp_path / "m-1.reference")
+    (tmp_path / "m-22.reference").write_bytes(b"not a reference")
+    seen: list[tuple] = []
+
+    def look(service) -> None:
+        service.publish()
+        seen.append((*service._ready(), service.exporter.render()[0].decode()))
+
+    events = split(days(0, 5) + days(0, 5, version="22"))
+    ran = go(settings, events, ends=True, during=look)
+    assert {report.status for report in by_day(ran).values()} <= {"stable", "drift"}
+    assert {report.status for report in by_day(ran, "22").values()} == {"learning"}
+    told = f"reference {tmp_path / 'm-22.reference'}: damaged summary"
+    ((is_ready, reasons, metrics),) = seen
+    assert 'observer_reference_failed{model="m",version="1"} 0' in metrics
+    assert 'observer_reference_failed{model="m",version="22"} 1' in metrics
+    assert not is_ready
+    assert [why.startswith(f"model m, version 22: {told}") for why in reasons if "22" in why] == [True]
+    assert [told in record.message for record in caplog.records if record.levelname == "ERROR"] == [True]
+
+
+def test_a_reference_that_is_damaged_later_stays_what_it_was(tmp_path):
+    settings = setting(tmp_path, reference=tmp_path / "m-{version}.reference")
+    (tmp_path / "m.reference").rename(tmp_path / "m-1.reference")
+    first = go(settings, split(days(0, 5)))
+    (good,) = {report.reference for report in by_day(first).values()}
+    whole = (tmp_path / "m-1.reference").read_bytes()
+    for content, version in ((b"", good), (whole, good)):
+        (tmp_path / "m-1.reference").write_bytes(content)
+        ran = go(settings, split(days(0, 10)))
+        assert {report.reference for report in by_day(ran).values()} == {version}
 
 
 @pytest.mark.parametrize("version", ["v" * 300, "a\0b", "../../x", "."])
