@@ -1,0 +1,346 @@
+"""Dividing traffic: each platform's objects, and the target that reads, patches and reads back."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.actions.engine import ActionEngine
+from observer.actions.ledger import Ledger
+from observer.actions.traffic.kserve import InferenceService
+from observer.actions.traffic.pairs import Experiment, HttpRoute, InferenceGraph, SeldonDeployment
+from observer.actions.traffic.platform import Object, Patch, Platform
+from observer.actions.traffic.target import Conflict, TrafficTarget
+from observer.errors import Permanent
+from tests.unit.actions.fakes import NOW, MemoryStore, order
+
+
+def true(*kinds: str) -> list[dict[str, Any]]:
+    return [{"type": kind, "status": "True", "observedGeneration": 3} for kind in kinds]
+
+
+META = {"name": "credit", "namespace": "ml", "generation": 3, "resourceVersion": "7"}
+PREDICTOR = {"minReplicas": 4, "model": {"modelFormat": {"name": "sklearn"}, "storageUri": "s3://m/v1"}}
+KNATIVE = {
+    "metadata": META,
+    "spec": {"predictor": {**PREDICTOR, "canaryTrafficPercent": 10}},
+    "status": {
+        "observedGeneration": 3,
+        "conditions": true("Ready"),
+        "components": {
+            "predictor": {
+                "latestCreatedRevision": "credit-2",
+                "latestReadyRevision": "credit-2",
+                "latestRolledoutRevision": "credit-1",
+                "traffic": [
+                    {"revisionName": "credit-2", "percent": 10, "latestRevision": True},
+                    {"revisionName": "credit-1", "percent": 90, "tag": "prev"},
+                ],
+            }
+        },
+    },
+}
+STANDARD = {
+    "metadata": {**META, "annotations": {"serving.kserve.io/deploymentMode": "Standard"}},
+    "spec": {
+        "predictor": {**PREDICTOR, "name": "v1"},
+        "canary": [{"trafficPercent": 10, "predictor": {**PREDICTOR, "name": "v2"}}],
+    },
+    "status": {
+        "observedGeneration": 3,
+        "conditions": true("Ready", "CanaryPredictorReady"),
+        "canaryStatuses": [{"name": "v2", "ready": True, "trafficPercent": 10}],
+    },
+}
+GRAPH = {
+    "metadata": META,
+    "spec": {
+        "nodes": {
+            "root": {
+                "routerType": "Splitter",
+                "steps": [
+                    {"serviceName": "v1", "weight": 90, "name": "old"},
+                    {"serviceName": "v2", "weight": 10, "dependency": "Hard"},
+                ],
+            },
+            "other": {"routerType": "Sequence", "steps": [{"serviceName": "v1"}]},
+        },
+        "timeout": 5,
+    },
+    "status": {"observedGeneration": 3, "conditions": true("Ready")},
+}
+SELDON = {
+    "metadata": META,
+    "spec": {
+        "predictors": [
+            {"name": "v1", "traffic": 90, "graph": {"name": "m"}},
+            {"name": "dark", "shadow": True, "traffic": 100, "graph": {"name": "s"}},
+            {"name": "v2", "traffic": 10, "graph": {"name": "m"}, "replicas": 2},
+        ]
+    },
+    "status": {"observedGeneration": 3, "state": "Available"},
+}
+EXPERIMENT = {
+    "metadata": META,
+    "spec": {
+        "default": "v1",
+        "candidates": [{"name": "v1", "weight": 90}, {"name": "v2", "weight": 10}],
+        "mirror": {"name": "v3", "percent": 100},
+    },
+    "status": {"observedGeneration": 3, "conditions": true("ExperimentReady", "CandidatesReady")},
+}
+ROUTE = {
+    "metadata": META,
+    "spec": {
+        "hostnames": ["credit.example"],
+        "rules": [
+            {"matches": [{"path": {"value": "/health"}}], "backendRefs": [{"name": "v1", "port": 80}]},
+            {
+                "backendRefs": [
+                    {"name": "v1", "port": 80, "weight": 9},
+                    {"name": "v2", "port": 80, "weight": 1},
+                ]
+            },
+        ],
+    },
+    "status": {"parents": [{"parentRef": {"name": "gw"}, "conditions": true("Accepted", "ResolvedRefs")}]},
+}
+ALL: list[tuple[Platform, dict[str, Any]]] = [
+    (InferenceService(), KNATIVE),
+    (InferenceService("v2"), STANDARD),
+    (InferenceGraph("v1", "v2"), GRAPH),
+    (SeldonDeployment("v1", "v2"), SELDON),
+    (Experiment("v1", "v2"), EXPERIMENT),
+    (HttpRoute("v1", "v2", rule=1), ROUTE),
+]
+EACH = pytest.mark.parametrize(("platform", "thing"), ALL, ids=lambda one: type(one).__name__)
+
+
+def merged(thing: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    out = dict(thing) if isinstance(thing, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            out.pop(key, None)
+        else:
+            out[key] = merged(out.get(key), value)
+    return out
+
+
+def without_weights(value: Any) -> Any:
+    weights = ("weight", "traffic", "trafficPercent", "canaryTrafficPercent")
+    if isinstance(value, dict):
+        return {key: without_weights(each) for key, each in value.items() if key not in weights}
+    return [without_weights(each) for each in value] if isinstance(value, list) else value
+
+
+@EACH
+def test_a_share_is_read_as_it_is_set_and_served(platform: Platform, thing: dict[str, Any]) -> None:
+    assert platform.share(thing) == 10
+    assert platform.served(thing) == 10
+    assert platform.problems(thing, 20) == []
+
+
+@EACH
+@given(share=st.integers(0, 100))
+def test_a_patch_sets_the_share_and_nothing_else(
+    platform: Platform, thing: dict[str, Any], share: int
+) -> None:
+    before = copy.deepcopy(thing)
+    after = merged(thing, platform.patch(thing, share))
+    assert platform.share(after) == share
+    assert without_weights(after) == without_weights(thing)
+    assert thing == before, "what was read is left as it was"
+
+
+@EACH
+def test_what_has_not_settled_is_not_served(platform: Platform, thing: dict[str, Any]) -> None:
+    newer = merged(thing, {"metadata": {"generation": 4}})
+    assert platform.served(newer) is None
+    assert platform.served({**thing, "status": {}}) is None
+
+
+@EACH
+def test_fractions_of_a_percent_are_refused(platform: Platform, thing: dict[str, Any]) -> None:
+    with pytest.raises(Permanent, match="whole number of percent"):
+        platform.patch(thing, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("platform", "thing", "words"),
+    [
+        (InferenceGraph("v1", "v9"), GRAPH, "there are: v1, v2"),
+        (InferenceGraph("v1", "v2", node="other"), GRAPH, "routerType: Sequence; accepted: Splitter"),
+        (InferenceGraph("v1", "v2", node="none"), GRAPH, "there are: root, other"),
+        (SeldonDeployment("v1", "dark"), SELDON, "there are: v1, v2"),
+        (HttpRoute("v1", "v2", rule=5), ROUTE, "no rule 5; there are 2"),
+        (HttpRoute("v1", "v2"), ROUTE, "there are: v1"),
+        (InferenceService("v9"), STANDARD, "there are: v2"),
+    ],
+)
+def test_what_is_not_there_is_named(platform: Platform, thing: dict[str, Any], words: str) -> None:
+    with pytest.raises(Permanent, match=words):
+        platform.share(thing)
+
+
+@pytest.mark.parametrize(
+    ("platform", "thing", "change", "words"),
+    [
+        (
+            InferenceService(),
+            KNATIVE,
+            {"status": {"components": {"predictor": {"latestRolledoutRevision": None}}}},
+            "rolled out at 100% before",
+        ),
+        (
+            InferenceService("v2"),
+            STANDARD,
+            {
+                "spec": {
+                    "canary": [
+                        *STANDARD["spec"]["canary"],
+                        {"trafficPercent": 85, "predictor": {"name": "v3"}},
+                    ]
+                }
+            },  # type: ignore[index]
+            "at most 100",
+        ),
+        (
+            InferenceService("v2"),
+            STANDARD,
+            {"spec": {"canary": [{"trafficPercent": 1, "predictor": {"name": "v2", "maxReplicas": 3}}]}},
+            "maxReplicas is not allowed",
+        ),
+        (
+            InferenceService("v2"),
+            STANDARD,
+            {"spec": {"canary": [{"trafficPercent": 1, "predictor": {"name": "v2", "minReplicas": 9}}]}},
+            "at most the predictor's 4",
+        ),
+        (
+            SeldonDeployment("v1", "v2"),
+            SELDON,
+            {"spec": {"predictors": [{"name": "v1", "traffic": 50}, {"name": "v2", "traffic": 10}]}},
+            "sums to 60; accepted: 100",
+        ),
+        (
+            Experiment("v1", "v2"),
+            EXPERIMENT,
+            {"spec": {"candidates": [*EXPERIMENT["spec"]["candidates"], {"name": "v4", "weight": 5}]}},  # type: ignore[index]
+            "3 entries; accepted: champion and challenger",
+        ),
+    ],
+)
+def test_the_vendors_rules_are_checked_first(
+    platform: Platform, thing: dict[str, Any], change: dict[str, Any], words: str
+) -> None:
+    assert any(words in problem for problem in platform.problems(merged(thing, change), 20))
+
+
+class FakeObject:
+    """One object of a cluster that counts its versions; others may write before us."""
+
+    name = "Experiment ml/credit"
+
+    def __init__(self, thing: dict[str, Any]) -> None:
+        self.thing = copy.deepcopy(thing)
+        self.intruders: list[Patch] = []
+        self.patches = 0
+        self.missing: list[str] = []
+
+    def read(self) -> Object:
+        return copy.deepcopy(self.thing)
+
+    def patch(self, change: Patch) -> Object:
+        if self.intruders:
+            self._write(self.intruders.pop(0))
+        if change["metadata"]["resourceVersion"] != self.thing["metadata"]["resourceVersion"]:
+            raise Conflict("the object has been modified")
+        self.patches += 1
+        self._write(change)
+        return self.read()
+
+    def _write(self, change: Patch) -> None:
+        self.thing = merged(self.thing, change)
+        version = int(self.thing["metadata"]["resourceVersion"]) + 1
+        self.thing["metadata"]["resourceVersion"] = str(version)
+
+    def refused(self) -> list[str]:
+        return self.missing
+
+
+def shift(share: float, before: float | None = 10, key: str = "step") -> Any:
+    return order(f"{key}-{share}", kind="set_weights", parameters={"share": share, "before": before})
+
+
+def made() -> tuple[FakeObject, TrafficTarget]:
+    thing = FakeObject(EXPERIMENT)
+    return thing, TrafficTarget(Experiment("v1", "v2"), thing)
+
+
+def test_a_step_is_patched_once_and_read_back() -> None:
+    thing, target = made()
+    assert target.find(shift(20)) is None
+    reference = target.send(shift(20))
+    assert target.send(shift(20)) == target.find(shift(20)) == reference
+    assert thing.patches == 1
+    progress = target.progress(shift(20), reference)
+    assert (progress.state, progress.result) == ("succeeded", {"share": 20.0})
+    thing._write({"status": {"conditions": []}})
+    assert target.progress(shift(20), reference).state == "running"
+
+
+def test_another_writer_of_other_fields_is_met_with_another_try() -> None:
+    thing, target = made()
+    thing.intruders = [{"metadata": {"labels": {"team": str(n)}}} for n in range(3)]
+    target.send(shift(20))
+    assert thing.thing["metadata"]["labels"] == {"team": "2"}
+    assert target.read() == (20.0, 20.0)
+
+
+def test_weights_that_somebody_else_set_are_not_fought_over() -> None:
+    thing, target = made()
+    other = {"spec": {"candidates": [{"name": "v1", "weight": 50}, {"name": "v2", "weight": 50}]}}
+    fields = [
+        {"manager": "argocd-controller", "time": "2027-01-02T00:00:00Z"},
+        {"manager": "ml-observer", "time": "2027-01-01T00:00:00Z"},
+        {"manager": "scheduler", "time": "2027-01-03T00:00:00Z", "subresource": "status"},
+    ]
+    thing.intruders = [{**other, "metadata": {"managedFields": fields}}]
+    with pytest.raises(Permanent, match="asks for 50% where 10% was set, last changed by argocd-controller"):
+        target.send(shift(20))
+    assert target.progress(shift(10, None), "").state == "foreign"
+    assert thing.patches == 0
+    target.send(shift(0, None, key="rollback"))
+    assert target.read()[0] == 0, "a roll-back names no share that it expects"
+
+
+def test_the_engine_follows_a_step_to_the_status_of_the_platform() -> None:
+    thing, target = made()
+    engine = ActionEngine(Ledger(MemoryStore()), {"pipeline": target})
+    thing._write({"status": {"conditions": []}})
+    engine.propose(shift(20), NOW)
+    engine.tick(NOW)
+    engine.tick(NOW + 20)
+    (action,) = engine.ledger.actions.values()
+    assert (action.state, action.detail) == ("running", "not settled, 20% wanted")
+    thing._write({"status": EXPERIMENT["status"]})
+    engine.tick(NOW + 40)
+    assert action.state == "succeeded"
+
+
+def test_access_is_proved_without_changing_anything() -> None:
+    thing, target = made()
+    assert target.check() == []
+    thing.missing = ["Experiment ml/credit: the service may not patch experiments.mlops.seldon.io"]
+    assert target.check() == thing.missing
+    thing.missing = []
+    thing.thing["spec"]["candidates"].append({"name": "v4", "weight": 1})
+    assert "3 entries" in target.check()[0]
+    assert thing.patches == 0
