@@ -14,6 +14,7 @@ from observer.config import Config, StreamConfig
 from observer.engines.local import LocalEngine, Pace
 from observer.engines.orders import Orders
 from observer.errors import Permanent
+from observer.exporters.objectives import add_objective
 from observer.exporters.prometheus import PrometheusExporter
 from observer.exporters.reports import GaugeReports
 from observer.judge import ModelJudge
@@ -23,6 +24,7 @@ from observer.model import QualityReport, Rejected, Schema, Stream, WindowReport
 from observer.pipeline.monitor import Monitor
 from observer.pipeline.pipeline import Pipeline
 from observer.ports import Clock, DeadLetters, Reports, Source
+from observer.slo import Objectives, Wanted
 from observer.sources.files import FileDeadLetters, FileSource, FilesSpec
 from observer.sources.kafka import KafkaDeadLetters, KafkaSource
 from observer.stores.lmdb import LmdbState
@@ -74,7 +76,8 @@ class Service:
             for letters in self._dead_letters.values():
                 self._close.callback(letters.close)
             self.join = _join(config, self.state)
-            self.pipeline = self._pipeline((self._gauges, *reports))
+            self.objectives = Objectives(self._wanted, self.state, self.counters)
+            self.pipeline = self._pipeline((self._gauges, self.objectives, *reports))
             self.exporter = PrometheusExporter(self.counters, self._live)
             heartbeat = Heartbeat(clock, _STUCK_AFTER)
             self._orders = Orders()
@@ -157,6 +160,7 @@ class Service:
                 self.join,
                 has_labels=config.labels is not None,
                 slack=slack,
+                objectives=self.objectives.of(model),
                 hash_key=config.hash_key.get_secret_value().encode(),
             )
 
@@ -172,10 +176,15 @@ class Service:
             has_labels=config.labels is not None,
             dead_letters=self._dead_letters,
             reports=_Each(reports),
+            objectives=self.objectives,
             counters=self.counters,
             idle_after=config.idle_after / 1000,
             now=self._started,
         )
+
+    def _wanted(self, model: str) -> Wanted:
+        spec = self.config.model(model)
+        return Wanted(spec.objectives, spec.window.size)
 
     def _codec(self, stream: Stream, schemas: Mapping[str, Schema]) -> Codec:
         config = self.config
@@ -214,6 +223,12 @@ class Service:
             pending = self.join.pending()
             service.set(catalog.JOINS_PENDING, ("prediction",), pending.predictions)
             service.set(catalog.JOINS_PENDING, ("label",), pending.labels)
+        event_time = self.pipeline.event_time(now)
+        if event_time is not None:
+            self.objectives.advance(event_time)
+        self.objectives.look(now)
+        for standing in self.objectives.standing():
+            add_objective(service, standing)
         service.set(catalog.CHECKPOINT_NUMBER, (), self.pipeline.checkpoint_number)
         service.set(catalog.BUILD_INFO, (version("ml-observer"), platform.python_version()), 1)
         self.exporter.publish(self._gauges.snapshot(service))

@@ -25,6 +25,9 @@ REASONS = (
 )
 """Every reason for which an event can be rejected: metric label, dead-letter header and log alike."""
 
+ARMS = ("", "champion", "challenger")
+"""By code; empty where an event names none."""
+
 
 class Partition(NamedTuple):
     """One ordered part of a stream: a Kafka partition, or a file."""

@@ -7,7 +7,7 @@ import inspect
 import re
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ ANY = "*"
 """In a path: any name, or any place in a list."""
 
 Place = tuple[str, ...]
+_MAPPINGS = (dict, Mapping)
 _FORMS = {
     "detectors": "list of names, or of mappings with `type` and parameters",
     "encoding": "name of an encoding, or mapping",
@@ -39,6 +40,7 @@ _BOUNDS = {
     "max_length": "at most",
 }
 _PATTERNS = {
+    r"^([^=]+=.*)?$": "as in `country=DE`",
     "^https?://": "beginning with http:// or https://",
     r"^[a-zA-Z0-9._-]{1,249}$": "of letters, digits, `.`, `_` and `-`, at most 249",
 }
@@ -91,8 +93,9 @@ class Key:
     @property
     def accepted_inside(self) -> str:
         """What may stand for one value of a list or of a mapping of names."""
-        parts = [part for part in _alternatives(self.field.annotation) if get_origin(part) in (dict, tuple)]
-        return _words(get_args(parts[0])[get_origin(parts[0]) is dict]) if parts else "nothing"
+        parts = _alternatives(self.field.annotation)
+        parts = [part for part in parts if get_origin(part) in (*_MAPPINGS, tuple)]
+        return _words(get_args(parts[0])[get_origin(parts[0]) in _MAPPINGS]) if parts else "nothing"
 
     @property
     def default(self) -> str:
@@ -179,8 +182,8 @@ def _below(annotation: Any, at: Place) -> Iterator[Key]:
         tag = model.model_fields["type"].default if len(models) > 1 else ""
         yield from _walk(model, at, tag)
     for part in parts:
-        if get_origin(part) in (dict, tuple):
-            yield from _below(get_args(part)[-1 if get_origin(part) is dict else 0], (*at, ANY))
+        if get_origin(part) in (*_MAPPINGS, tuple):
+            yield from _below(get_args(part)[-1 if get_origin(part) in _MAPPINGS else 0], (*at, ANY))
 
 
 def _first_line(annotation: Any) -> str:
@@ -222,7 +225,7 @@ def _words(annotation: Any) -> str:
     for part in _alternatives(annotation):
         if get_origin(part) is Literal:
             told += [f"`{value}`" for value in get_args(part)]
-        elif get_origin(part) is dict:
+        elif get_origin(part) in _MAPPINGS:
             told.append(f"mapping of names to {_many(get_args(part)[1])}")
         elif get_origin(part) is tuple:
             told.append(f"list of {_many(get_args(part)[0])}")

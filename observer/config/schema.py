@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,7 @@ from observer.codecs import AutoSpec, CodecSpec, Limits
 from observer.judge import Attention, JudgeSpec
 from observer.model import Stream
 from observer.pipeline.spec import FeatureSpec, LearnSpec, ModelSpec
+from observer.slo import ObjectiveSpec
 from observer.sources.files import FilesSpec
 from observer.sources.kafka import KafkaSpec
 from observer.stores.lmdb import StateSpec
@@ -40,6 +41,9 @@ def _by_type(value: object) -> object:
 
 def _origin(value: object) -> str:
     return "learn" if isinstance(value, dict | LearnSpec) else "file"
+
+
+ObjectiveName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
 class _Section(BaseModel):
@@ -122,6 +126,28 @@ class ModelConfig(ModelSpec):
     and `rows`: how to learn one from live traffic."""
     judge: JudgeSpec = JudgeSpec()
     """What counts as drift."""
+    owner: Annotated[str, Field(max_length=100)] = ""
+    """Who is called when it alerts: a label of every alert about the model."""
+    objectives: Annotated[Mapping[ObjectiveName, ObjectiveSpec], Field(max_length=20)] = {}
+    """Service level objectives, by name."""
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Self:
+        """Objectives that this model can have."""
+        known = {spec.dimension for spec in self.segments}
+        wrong = []
+        for name, spec in self.objectives.items():
+            kind, dimension = spec.indicator.type, spec.segment.partition("=")[0]
+            if dimension and dimension not in known:
+                told = ", ".join(sorted(known)) or "none, since the model has no segments"
+                wrong.append(f"objectives.{name}.segment: no dimension {dimension!r}; accepted: {told}")
+            if (self.task == "regression" and kind == "correct") or (
+                self.task in ("binary", "multiclass") and kind == "error_within"
+            ):
+                wrong.append(f"objectives.{name}.indicator: {kind} is not for a {self.task} model")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
 
     @property
     def budget(self) -> Budget:

@@ -18,7 +18,7 @@ LABEL_LENGTH = 128
 OTHER = "other"
 """Label value that stands for everything a cap left out."""
 
-FOREIGN = frozenset({"model", "version", "segment", "arm", "column", "source", "reference"})
+FOREIGN = frozenset({"model", "version", "segment", "arm", "column", "source", "reference", "objective"})
 """Labels whose values come from events and configuration; every other label has a fixed vocabulary."""
 
 # Control characters (a line feed is escaped instead), line and paragraph separators, what turns the

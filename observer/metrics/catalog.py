@@ -37,6 +37,12 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "state": "`prediction`: waits for its label; `label`: waits for its prediction.",
         "status": "`stable`, `drift`, `insufficient` or `failed`.",
         "reference": "Content hash of the reference.",
+        "objective": "Name of a service level objective, unique in its model.",
+        "by": "`prediction`: events by the time of the prediction, authoritative; `arrival`: "
+        "by that of the label.",
+        "window": "How far a burn rate looks back, such as `5m` or `30d`.",
+        "severity": "`page` or `ticket`.",
+        "bound": "Of a 95% band: `earliest`, `expected`, `latest`.",
         "service_version": "Release of the service.",
         "python_version": "Python it runs on.",
     }
@@ -413,6 +419,50 @@ QUALITY_ROWS = Metric(
     fold="sum",
 )
 
+# --- objectives ---
+_OBJECTIVE = ("model", "objective")
+SLO_TARGET = Metric(
+    "observer_slo_objective_ratio", "gauge", _OBJECTIVE, "ratio", "Share of events that has to be good."
+)
+SLO_EVENTS = Metric(
+    "observer_slo_events_total",
+    "counter",
+    _OBJECTIVE,
+    "",
+    "Events that the objective counts, once their label has arrived where it needs one; corrections too.",
+)
+SLO_GOOD_EVENTS = Metric(
+    "observer_slo_good_events_total", "counter", _OBJECTIVE, "", "The good ones of observer_slo_events_total."
+)
+SLO_BUDGET = Metric(
+    "observer_slo_error_budget_remaining_ratio",
+    "gauge",
+    (*_OBJECTIVE, "by"),
+    "ratio",
+    "Share of the error budget that is left in the window of the objective; negative once overspent.",
+)
+SLO_BURN_RATE = Metric(
+    "observer_slo_burn_rate",
+    "gauge",
+    (*_OBJECTIVE, "window"),
+    "",
+    "Share of bad events by arrival over the share allowed; 1 spends just the budget.",
+)
+SLO_ALERT = Metric(
+    "observer_slo_burn_alert",
+    "gauge",
+    (*_OBJECTIVE, "severity"),
+    "",
+    "1 while some pair of windows burns fast enough to alert, else 0.",
+)
+SLO_EXHAUSTION = Metric(
+    "observer_slo_error_budget_exhaustion_timestamp_seconds",
+    "gauge",
+    (*_OBJECTIVE, "bound"),
+    "seconds",
+    "When the budget will be spent if it goes on like this; absent where it lasts or is spent.",
+)
+
 # --- references ---
 REFERENCE_INFO = Metric(
     "observer_reference_info",
@@ -508,6 +558,15 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
         ),
         "Labels": (LABELS_JOINED, JOINS_PENDING, JOINS_EXPIRED, LABEL_DELAY, LABEL_MATURITY, LABEL_COVERAGE),
         "Quality": (QUALITY, QUALITY_ERROR_BOUND, QUALITY_ROWS),
+        "Objectives": (
+            SLO_TARGET,
+            SLO_EVENTS,
+            SLO_GOOD_EVENTS,
+            SLO_BUDGET,
+            SLO_BURN_RATE,
+            SLO_ALERT,
+            SLO_EXHAUSTION,
+        ),
         "References": (REFERENCE_INFO, REFERENCE_ROWS, REFERENCE_LEARNING, REFERENCE_FAILED),
         "The service": (
             SERIES_CAPPED,

@@ -13,6 +13,7 @@ from detectors.base import Ints
 from detectors.summaries.outcomes import Outcomes
 from detectors.summaries.packing import Packable, pack, unpack
 from observer.labels import Joined, Records
+from observer.model import ARMS
 from observer.pipeline.inputs import expired, groups
 from observer.pipeline.quality import Shape
 from observer.ports import Checkpoints
@@ -20,7 +21,6 @@ from observer.segments import UNSETTLED, Dimension
 from observer.windows import model_prefix, storage_key
 
 COHORTS = "cohorts"
-ARMS = ("", "champion", "challenger")
 
 
 class CohortKey(NamedTuple):

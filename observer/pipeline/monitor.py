@@ -17,8 +17,8 @@ from detectors.summaries.table import TableSummary
 from detectors.watch.history import Row
 from observer.errors import ConfigError
 from observer.labels import Joined, LabelJoin, Outcome, record_dtype
-from observer.model import Labels, Predictions, Schema
-from observer.pipeline.cohorts import ARMS, Cohorts
+from observer.model import ARMS, Labels, Predictions, Schema
+from observer.pipeline.cohorts import Cohorts
 from observer.pipeline.inputs import Inputs, Window, columns_of
 from observer.pipeline.learning import Learner, summarised_again
 from observer.pipeline.quality import Shape, settle
@@ -28,6 +28,7 @@ from observer.ports import Checkpoints
 from observer.references import Overrides, Reference, private
 from observer.segments import UNSETTLED, Dimension, SegmentSpec
 from observer.segments import settle as settle_segments
+from observer.slo import LabelledRows, ModelObjectives, Places
 from observer.windows import duration, model_prefix
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ class Monitor:
         Whether labels come for this service at all; without them no cohorts are kept.
     slack : int
         How much longer than its horizon the join keeps predictions, milliseconds.
+    objectives : ModelObjectives
+        Told of every prediction, and of every label that joins.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class Monitor:
         *,
         has_labels: bool,
         slack: int,
+        objectives: ModelObjectives,
         hash_key: bytes = b"",
     ) -> None:
         self.name = name
         self.spec = spec
         self._state = state
         self._join = join
+        self._objectives = objectives
         self._held_for = slack + join.horizon if join is not None else 0
         self._has_labels = has_labels and join is not None
         self._deduplicate = join is not None and (
@@ -217,6 +222,9 @@ class Monitor:
             if repeated.any():
                 again = mine & repeated
                 self.inputs.duplicates(version, starts[again], late[again], closed[again])
+        if self._objectives.every:
+            places = Places(self.versions, self.dimensions, versions, _arms(batch), segments)
+            self._objectives.predicted(batch, places, keep, tuple(self.schema.features))
         kept = int(np.count_nonzero(keep))
         late_kept = int(np.count_nonzero(keep & late))
         repeats = int(np.count_nonzero(repeated))
@@ -284,6 +292,18 @@ class Monitor:
         delay = rows["label_time"] - rows["time"]
         self.delays.update(delay, joined.sign.astype(np.int64))
         tally.delays = delay[joined.sign > 0]
+        if self._objectives.every and self.shape is not None:
+            labelled = LabelledRows(
+                rows["time"],
+                rows["label_time"],
+                rows["label"].astype(np.float64),
+                rows["prediction"].astype(np.float64),
+                rows["weight"].astype(np.float64),
+                joined.sign,
+                len(self.shape.classes),
+            )
+            places = Places(self.versions, self.dimensions, rows["version"], rows["arm"], rows["segments"])
+            self._objectives.labelled(labelled, places)
 
     # Windows
 

@@ -29,7 +29,8 @@ from observer.pipeline.closing import Closing
 from observer.pipeline.monitor import MODELS, Monitor, Tally
 from observer.ports import Checkpoints, DeadLetters, Judge, Reports
 from observer.references import Reference
-from observer.windows import Watermarks
+from observer.slo import Objectives
+from observer.windows import END_OF_TIME, Watermarks
 
 _META = "meta"
 B = TypeVar("B", Predictions, Labels)
@@ -68,6 +69,7 @@ class Pipeline:
         has_labels: bool,
         dead_letters: Mapping[Stream, DeadLetters],
         reports: Reports,
+        objectives: Objectives,
         counters: Counters,
         idle_after: float,
         now: float,
@@ -77,6 +79,7 @@ class Pipeline:
         self._judges = judges
         self._state = state
         self._dead_letters = dead_letters
+        self._objectives = objectives
         self._counters = counters
         self.watermarks = {stream: Watermarks(idle_after) for stream in _streams(has_labels=has_labels)}
         self.positions: dict[Partition, int] = {}
@@ -245,6 +248,12 @@ class Pipeline:
         self._renew_codecs()
         return closed
 
+    def event_time(self, now: float) -> int | None:
+        """Up to when predictions were seen, milliseconds; None before the first, the last if they ended."""
+        watermarks = self.watermarks["predictions"]
+        watermark = watermarks.current(now)
+        return max(watermarks.reached().values(), default=None) if watermark == END_OF_TIME else watermark
+
     def report_quality(self, now: float) -> None:
         """Report cohorts that changed or matured since the last call and are not final; for live views."""
         self._closing.report_quality(now)
@@ -273,6 +282,7 @@ class Pipeline:
         for monitor in self.monitors.values():
             monitor.save()
             self._judges(monitor.name).save()
+        self._objectives.save()
         reached = {p: t for w in self.watermarks.values() for p, t in w.reached().items()}
         partitions = [
             [*partition, self.positions.get(partition), reached.get(partition)]
