@@ -116,10 +116,11 @@ class Objectives:
 
     def window(self, report: WindowReport) -> None:
         """Count a window that closed, by how much of it drifts."""
-        judged = {item.subject for item in report.judged}
+        drifting = {item.subject for item in report.judged if item.verdict.status is Status.DRIFT}
+        stable = {item.subject for item in report.judged if item.verdict.status is Status.STABLE}
+        judged = drifting | stable
         if report.status not in {"stable", "drift"} or not judged:
             return
-        drifting = {item.subject for item in report.judged if item.verdict.status is Status.DRIFT}
         key = report.key
         for one in self.of(key.model).every:
             indicator = one.spec.indicator

@@ -11,8 +11,7 @@ from observer.metrics import catalog
 from observer.model import ObjectiveStanding
 from tests.unit.pipeline.service import START, config, event, label, payloads, reference, run
 
-MINUTE = 60_000
-DAY = 86_400_000
+WINDOW = 600_000
 
 OBJECTIVES = {
     "correct": {"indicator": {"type": "correct"}, "target": 0.9, "window": "1d"},
@@ -48,7 +47,7 @@ def settings_of(folder):
         "positive": "1",
         "min_labels": 1,
         "reference": path,
-        "window": {"size": "1m", "lateness": "10s", "min_events": 1},
+        "window": {"size": "10m", "lateness": "10s", "min_events": 1},
         "segments": [{"tag": "country", "values": ["DE", "FR"]}],
         "objectives": OBJECTIVES,
     }
@@ -95,7 +94,7 @@ def wanted(predictions, labels) -> dict[str, tuple[int, int]]:
     windows: dict[tuple[str, int], list[tuple[bool, bool]]] = {}
     for one in predictions:
         good = one["id"] in last and one["prediction"] == last[one["id"]]
-        key = (one["version"], one["time"] // MINUTE)
+        key = (one["version"], one["time"] // WINDOW)
         windows.setdefault(key, []).append((one["id"] in last, good))
     covered = sum(len(rows) for rows in windows.values() if sum(known for known, _ in rows) >= len(rows) / 2)
     accurate = [
@@ -139,7 +138,8 @@ def test_events_are_good_as_they_say(tmp_path, seed):
     found, ran = standings(settings_of(tmp_path), log, seed=seed)
     counts = {name: (one.good, one.total) for name, one in found.items()}
     assert counts == wanted(*log) | {name: counts[name] for name in ("stable", "fresh")}
-    assert counts["stable"][1] == len({(one["version"], one["time"] // MINUTE) for one in log[0]})
+    told = [one.status for one in ran.reports.windows if not one.key.segment]
+    assert counts["stable"] == (told.count("stable"), len(told)) == (6, 6)
     assert counts["fresh"] == (0, 1)
     matched = sum(ran.count(catalog.LABELS_JOINED).get(("m", o), 0) for o in ("matched", "corrected"))
     # A label that is corrected before its prediction comes joins once.
