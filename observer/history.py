@@ -27,7 +27,7 @@ def history(path: Path, model: str, reference: Reference, spec: ModelSpec, overr
     Windows and segments are those of `spec`; as in the service, one below `min_events` says nothing.
     """
     table = reference.table
-    dimensions = settle(spec.segments, reference.segments)
+    dimensions = settle(spec.segments, reference.frequent)
     found: dict[tuple[int, str], TableSummary] = {}
 
     def summary(start: int, segment: str) -> TableSummary:

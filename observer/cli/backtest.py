@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from observer.cli.main import config_option, log_to_stderr
-from observer.cli.replay import _progress, _replayed, timestamp
+from observer.cli.replay import timestamp
+from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def command(
     stopping = until_signalled()
     history = History()
     with tempfile.TemporaryDirectory(prefix="observer-backtest-") as scratch:
-        kept = _kept(_replayed(config, predictions, labels, Path(scratch)))
+        kept = _kept(over_files(config, predictions, labels, Path(scratch)))
         with Service(
             kept,
             SystemClock(),
@@ -87,7 +88,7 @@ def command(
             serve=False,
             pace=Pace(checkpoint_every=60.0),
         ) as service:
-            with _progress(service) as step:
+            with progress(service) as step:
                 service.run(lambda: step() or stopping())
             told = service.counters.read()
             if sys.stderr.isatty() and runs:

@@ -194,7 +194,7 @@ def _backtested(
     )
 
     def make() -> Watch:
-        return judge._watch(gathered.streams)  # noqa: SLF001 - as the judge itself makes it
+        return judge.fresh(gathered.streams)
 
     share = _share(said, spec.budget.page_patience(season), config)
     usual = [row for row in (*gathered.before, *gathered.rows) if not changed(row.start)]

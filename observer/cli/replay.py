@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from observer.cli.main import config_option, log_to_stderr
+from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
 
 if TYPE_CHECKING:
-    from observer.app import Service
-    from observer.config import Config
     from observer.metrics import Metric
     from observer.metrics.values import Snapshot
     from observer.model import QualityReport, Stream, StreamEvidence, WindowReport
@@ -157,14 +154,14 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
     stopping = until_signalled()
     lines = Lines()
     with tempfile.TemporaryDirectory(prefix="observer-replay-") as scratch:
-        replayed = _replayed(config, predictions, labels, Path(scratch))
+        replayed = over_files(config, predictions, labels, Path(scratch))
         letters = {stream: config.dead_letters_path(stream) for stream in _STREAMS}
         before = {letter for letter in letters.values() if letter.exists()}
         pace = Pace(checkpoint_every=60.0)
         try:
             with (
                 Service(replayed, SystemClock(), reports=[lines], serve=False, pace=pace) as service,
-                _progress(service) as step,
+                progress(service) as step,
             ):
                 service.run(lambda: step() or stopping())
             told = service.counters.read()
@@ -199,62 +196,3 @@ def _summarise(lines: Lines, told: Snapshot, letters: Mapping[Stream, Path]) -> 
 
 def _counts(told: Snapshot, metric: Metric) -> dict[tuple[str, ...], float]:
     return {labels: n for labels, n in told.series.get(metric, {}).items() if isinstance(n, float)}
-
-
-def _replayed(config: Config, predictions: str, labels: str | None, scratch: Path) -> Config:
-    """The configuration with files for sources, state of its own, and nothing that hangs on the clock."""
-    from observer.config import LabelConfig
-    from observer.sources.files import FilesSpec
-    from observer.stores.lmdb import StateSpec
-
-    changes: dict[str, Any] = {
-        "predictions": config.predictions.model_copy(update={"source": FilesSpec(path=predictions)}),
-        "labels": None,
-        "state": StateSpec(path=scratch / "state"),
-        "idle_after": 10**12,
-        "limits": config.limits.model_copy(update={"max_ahead": 1e12}),
-    }
-    if labels is not None:
-        given = config.labels or LabelConfig(source=FilesSpec(path=labels))
-        changes["labels"] = given.model_copy(update={"source": FilesSpec(path=labels)})
-    return config.model_copy(update=changes)
-
-
-class _Bar:
-    """A bar of bytes read; called once a turn, never asks to stop."""
-
-    def __init__(self, service: Service) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from observer.sources.files import FileSource
-
-        self._sources = [s for s in service.sources.values() if isinstance(s, FileSource)]
-        self._progress = Progress(
-            TextColumn("replay"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("", total=None)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self) -> bool:
-        total = sum(source.total_bytes for source in self._sources)
-        done = sum(source.read_bytes for source in self._sources)
-        self._progress.update(self._task, total=total or None, completed=done)
-        return False
-
-
-def _progress(service: Service) -> AbstractContextManager[Any]:
-    if sys.stderr.isatty():
-        return _Bar(service)
-    return nullcontext(lambda: False)

@@ -230,7 +230,7 @@ class ModelJudge:
         self, kind: Kind, version: str, reference: str, streams: TableStreams | OutcomeStreams
     ) -> _Watching:
         """The watch as the state has it; a new one if it has none, or of another reference."""
-        watching = _Watching(reference, streams, self._watch(streams))
+        watching = _Watching(reference, streams, self.fresh(streams))
         fields = {} if (kind, version) in self._watching else self._saved(kind, version)
         if fields and fields["reference"] == reference:
             rows = [Row.from_bytes(value) for _, value in self._rows(kind, version)]
@@ -246,7 +246,8 @@ class ModelJudge:
         self._watching[kind, version] = watching
         return watching
 
-    def _watch(self, streams: TableStreams | OutcomeStreams) -> Watch:
+    def fresh(self, streams: TableStreams | OutcomeStreams) -> Watch:
+        """A watch of these streams under the model's configuration, which has seen nothing."""
         minima, tiers = {}, {}
         for stream in (*streams.values, *streams.rates):
             wish = self.attention.get(stream.subject, Attention())

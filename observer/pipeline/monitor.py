@@ -162,7 +162,7 @@ class Monitor:
             )
             self.shape = settle(declared, reference)
         if not self.dimensions and self.spec.segments:
-            self.dimensions = settle_segments(self.spec.segments, reference.segments if reference else None)
+            self.dimensions = settle_segments(self.spec.segments, reference.frequent if reference else None)
 
     def _open_cohorts(self) -> None:
         if self.cohorts is None and self.shape is not None and self._has_labels:

@@ -59,7 +59,7 @@ class Reference:
     notes : mapping
         Column -> why it is left out or special, in words.
     segments : mapping
-        Tag or feature name -> its most frequent values, for segments that name none.
+        Tag -> its most frequent values.
     description : str
         Where it came from.
     """
@@ -83,6 +83,16 @@ class Reference:
     def table(self) -> Table:
         """Bins and vocabularies."""
         return self.summary.table
+
+    @property
+    def frequent(self) -> Mapping[str, tuple[str, ...]]:
+        """Tag or categorical feature -> its most frequent values, for segments that name none.
+
+        Where both have one name it is the tag. Features whose names are hashed have none.
+        """
+        known = zip(self.table.vocabularies.names, self.table.vocabularies.columns, strict=True)
+        open_ = {name: values for name, values in known if self.privacy.get(name, "keep") == "keep"}
+        return {**open_, **self.segments}
 
     def _content(self) -> bytes:
         table = self.table

@@ -249,6 +249,7 @@ def test_learning_is_building_from_samples():
     )
     assert reference.schema == expected.schema
     assert reference.segments == {"country": ("DE", "FR")}
+    assert reference.frequent["country"] == ("DE", "FR")
     np.testing.assert_array_equal(reference.summary.numbers.counts, expected.summary.numbers.counts)
     np.testing.assert_array_equal(reference.summary.categories.counts, expected.summary.categories.counts)
 
@@ -429,3 +430,12 @@ def test_numbers_declared_to_be_categories_are_hashed_like_categories():
     assert isinstance(seen["age"], Numbers)
     assert not {"3", "4"} & set(seen["zip"].names)
     assert seen["zip"].codes.tolist() == [0, 1, -1, 0]
+
+
+def test_frequent_values_are_those_of_tags_and_of_features_whose_names_may_be_seen():
+    names = names_of(["b", "a", "b"] * (N // 3))
+    columns = {"plan": names, "secret": names, "x": Numbers(np.arange(len(names), dtype=float))}
+    keys = keys_of()[: len(names)]
+    wishes = Overrides(privacy={"secret": "hash"})
+    reference = build(keys, private(columns, wishes.privacy, b""), wishes, "", {"country": names})
+    assert reference.frequent == {"plan": ("b", "a"), "country": ("b", "a")}

@@ -94,6 +94,58 @@ def test_without_a_change_nothing_pages_and_people_can_read_it(prepared: Path, o
     assert "incident" not in out
 
 
+LABELLED = """
+predictions: {type: kafka, brokers: "nowhere:9092", topic: p}
+labels: {type: kafka, brokers: "nowhere:9092", topic: l, horizon: 1h}
+models:
+  m:
+    reference: m.reference
+    task: binary
+    positive: "1"
+    min_labels: 10
+    window: {size: 1d, min_events: 10, lateness: 0s}
+    segments: [{feature: city}]
+    false_pages_per_month: 3
+"""
+
+
+def test_labels_and_segments_are_backtested_too(prepared: Path, observer: Observer) -> None:
+    """Errors rise in one city, and the cities' values change places; each is found where it is."""
+    (prepared / "observer.yaml").write_text(LABELLED)
+    draw = random.Random(3)
+    events, labels = [], []
+    for one in predictions(80, a_hour=300):  # a "hour" of which becomes a day
+        day, within = divmod(one["time"] - MONDAY, HOUR)
+        late, in_b = day >= 70, one["features"]["city"] == "b"
+        x = one["features"]["x"] + (0.5 if in_b != late else -0.5)
+        features = {**one["features"], "x": x}
+        event = {**one, "time": MONDAY + 24 * day * HOUR + 60 * within, "features": features}
+        wrong = draw.random() < (0.5 if late and in_b else 0.05)
+        events.append(event)
+        label = {"id": one["id"], "model": "m", "time": event["time"] + 1000}
+        labels.append({**label, "label": one["prediction"] ^ wrong})
+    write(prepared / "p.ndjson", events)
+    write(prepared / "l.ndjson", labels)
+    [found] = backtest(observer, "--labels", "l.ndjson", "--runs", "1", "--json").lines
+    inputs, quality = sorted(found["watches"], key=lambda one: one["watch"])
+    assert (inputs["watch"], quality["watch"]) == ("inputs", "quality")
+    assert (inputs["stage"], quality["stage"]) == ("paging", "paging")
+    pages = {one["subject"]: one for one in found["alerts"] if one["tier"] == "page"}
+    assert set(pages) == {"x", "@label"}
+    assert all(" in city=" in cause for cause in pages["x"]["causes"]), pages
+    assert any(" in city=b" in cause for cause in pages["@label"]["causes"])
+    for watch in (inputs, quality):
+        assert watch["false_alarms"]["days_resampled"]["a_month"]["pages"]["rate"] <= 3
+    assert inputs["false_alarms"]["rows_shuffled"] is not None
+    assert quality["false_alarms"]["rows_shuffled"] is None
+    segments = {one["segment"] for one in inputs["smallest_shifts"]}
+    assert segments == {"", "city=a", "city=b"}
+    assert {one["statistic"] for one in quality["smallest_shifts"]} == {"error_rate"}
+    out = " ".join(backtest(observer, "--labels", "l.ndjson", "--runs", "0").out.split())
+    assert "quality: could page from" in out
+    assert "errors rose by" in out
+
+
 def test_too_little_history_is_said(prepared: Path, observer: Observer) -> None:
     write(prepared / "p.ndjson", [*predictions(60), {"id": "x", "model": "m", "prediction": 1}])
     ran = backtest(observer)
