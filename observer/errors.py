@@ -11,6 +11,10 @@ class Retryable(ObserverError):
     """Trying again later may succeed: a server is down, a lock is held."""
 
 
+class Unclear(ObserverError):
+    """Nobody knows whether the other side did it: the answer was lost on the way."""
+
+
 class Permanent(ObserverError):
     """Trying again will not help: access refused, object missing, data corrupt."""
 

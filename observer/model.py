@@ -532,3 +532,26 @@ class LedgerRow(NamedTuple):
     data: dict[str, Any]
     previous: str
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that Alertmanager is told, for as long as it lasts.
+
+    Attributes
+    ----------
+    labels : mapping
+        What it is; two with the same are one.
+    annotations : mapping
+        What is said of it, which may change.
+    starts, ends : float
+        Seconds since the epoch; it lasts while `ends` is None.
+    link : str
+        Page that explains it.
+    """
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    starts: float
+    ends: float | None = None
+    link: str = ""

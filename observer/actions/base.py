@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from observer.errors import ObserverError
-
 Kind = Literal["retrain", "set_weights", "promote", "rollback", "notify"]
 Verb = Literal["approve", "reject", "hold"]
 """What a person can say of an action."""
@@ -19,10 +17,6 @@ LOWERS_EXPOSURE = frozenset({"rollback", "notify"})
 """Kinds that cannot make things worse for more requests than before."""
 
 _SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:ml-observer:action")
-
-
-class Unclear(ObserverError):
-    """Nobody knows whether the target did it: the answer was lost on the way."""
 
 
 @dataclass(frozen=True, slots=True)

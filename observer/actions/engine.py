@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from observer.actions.base import Order, Target, Unclear, Verb
+from observer.actions.base import Order, Target, Verb
 from observer.actions.ledger import Action, Ledger
-from observer.errors import ConfigError, Permanent, Retryable
+from observer.errors import ConfigError, Permanent, Retryable, Unclear
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from observer.actions.base import Order, Progress, Unclear
-from observer.actions.retrain.http import AlreadyThere, Api
-from observer.errors import Permanent, Retryable
+from observer.actions.base import Order, Progress
+from observer.errors import Permanent, Retryable, Unclear
+from observer.http import AlreadyThere, Api
 
 _ENDS: Final = {"success": "succeeded", "failed": "failed"}
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from observer.actions.base import Order, Progress, Unclear, canonical
-from observer.actions.retrain.http import Api
-from observer.errors import Permanent, Retryable
+from observer.actions.base import Order, Progress, canonical
+from observer.errors import Permanent, Retryable, Unclear
+from observer.http import Api
 
 TYPE: Final = "io.ml-observer.action"
 

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from observer.actions.base import Order, Progress, Unclear
-from observer.actions.retrain.http import AlreadyThere, Api
-from observer.errors import Permanent, Retryable
+from observer.actions.base import Order, Progress
+from observer.errors import Permanent, Retryable, Unclear
+from observer.http import AlreadyThere, Api
 
 _RUNS: Final = "/apis/v2beta1/runs"
 _ENDS: Final = {"SUCCEEDED": "succeeded", "SKIPPED": "succeeded", "FAILED": "failed", "CANCELED": "failed"}

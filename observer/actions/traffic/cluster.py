@@ -12,10 +12,9 @@ from lightkube.models.authorization_v1 import ResourceAttributes, SelfSubjectAcc
 from lightkube.resources.authorization_v1 import SelfSubjectAccessReview
 from lightkube.types import PatchType
 
-from observer.actions.base import Unclear
 from observer.actions.traffic.platform import Object, Patch, Resource
 from observer.actions.traffic.target import Conflict
-from observer.errors import Permanent, Retryable
+from observer.errors import Permanent, Retryable, Unclear
 
 TIMEOUT: Final = 15.0
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from observer.actions.base import Approval, Order, Progress, Unclear
-from observer.errors import Permanent, Retryable
+from observer.actions.base import Approval, Order, Progress
+from observer.errors import Permanent, Retryable, Unclear
 from observer.model import LedgerRow
 
 NOW = 1_800_000_000.0

@@ -12,15 +12,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from observer.actions.base import Target, Unclear
+from observer.actions.base import Target
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Ledger
 from observer.actions.retrain.airflow import AirflowDag, Login
 from observer.actions.retrain.command import Command
 from observer.actions.retrain.events import KnativeBroker, Webhook, sign
-from observer.actions.retrain.http import Api, bearer
 from observer.actions.retrain.kubeflow import KubeflowPipeline
-from observer.errors import Permanent, Retryable
+from observer.errors import Permanent, Retryable, Unclear
+from observer.http import Api, bearer
 from tests.unit.actions.fakes import NOW, MemoryStore, order
 from tests.unit.actions.server import Answer, Request, served
 

@@ -1,4 +1,4 @@
-"""HTTP as targets need it: what surely did not arrive, what may have, and what was refused."""
+"""Asking other servers: what surely did not arrive, what may have, and what was refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from observer.actions.base import Unclear
-from observer.errors import Permanent, Retryable
+from observer.errors import Permanent, Retryable, Unclear
 
 TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0)
 MOST_BYTES: Final = 4_000_000
