@@ -26,6 +26,7 @@ from detectors.summaries.counts import Counts
 from detectors.summaries.embeddings import NO_EMBEDDINGS, Embeddings, EmbeddingSums, EncodedVectors
 from detectors.summaries.histogram import Binning, Histogram
 from detectors.summaries.packing import pack, unpack
+from detectors.summaries.predicted import ClassTable, EncodedPredictions, Predicted
 from detectors.summaries.sample import Sample
 from detectors.summaries.scores import NormalScores, ScoreTable
 
@@ -41,6 +42,7 @@ class Encoded:
     categories: list[Categories]
     category_codes: list[Ints]
     embeddings: list[EncodedVectors]
+    predictions: EncodedPredictions | None
     keys: NDArray[np.uint64]
     columns: Mapping[str, TableColumn]
     """The columns as they came."""
@@ -56,6 +58,7 @@ class Encoded:
             [column.take(rows) for column in self.categories],
             [codes[rows] for codes in self.category_codes],
             [vectors.take(rows) for vectors in self.embeddings],
+            None if self.predictions is None else self.predictions.take(rows),
             self.keys[rows],
             {name: column.take(rows) for name, column in self.columns.items()},
         )
@@ -73,6 +76,8 @@ class Table:
         Columns whose values a sample may hold; None for every column of the batch, known or not.
     embeddings : Embeddings
         How columns of vectors are summarised; empty for none.
+    predictions : ClassTable or None
+        How a classifier's predictions are counted, for estimates of its quality; None for no classifier.
     """
 
     binning: Binning
@@ -81,6 +86,7 @@ class Table:
     sample_size: int
     sample_columns: frozenset[str] | None
     embeddings: Embeddings = NO_EMBEDDINGS
+    predictions: ClassTable | None = None
 
     @classmethod
     def unknown(cls, sample_size: int) -> Table:
@@ -120,6 +126,11 @@ class Table:
                 self.embeddings.encode(i, _vectors(columns.get(name), n))
                 for i, name in enumerate(self.embeddings.names)
             ],
+            None
+            if self.predictions is None
+            else self.predictions.read_columns(
+                {name: c for name, c in columns.items() if not isinstance(c, Vectors)}, n
+            ),
             keys,
             columns,
         )
@@ -134,6 +145,7 @@ class Table:
             self.scores.zero(),
             self.embeddings.zero(),
             Sample(self.sample_size),
+            None if self.predictions is None else self.predictions.zero(),
         )
 
 
@@ -179,6 +191,7 @@ class TableSummary:
     scores: NormalScores
     embeddings: EmbeddingSums
     sample: Sample
+    predicted: Predicted | None = None
 
     @property
     def n(self) -> int:
@@ -196,6 +209,8 @@ class TableSummary:
             self.categories.update(i, codes, column)
         for i, vectors in enumerate(batch.embeddings):
             self.embeddings.update(i, vectors)
+        if self.predicted is not None and batch.predictions is not None:
+            self.predicted.update(batch.predictions)
         allowed = self.table.sample_columns
         self.sample.update(
             batch.keys,
@@ -210,6 +225,8 @@ class TableSummary:
         self.scores.merge(other.scores)
         self.embeddings.merge(other.embeddings)
         self.sample.merge(other.sample)
+        if self.predicted is not None and other.predicted is not None:
+            self.predicted.merge(other.predicted)  # type: ignore[arg-type]  # of one table, so of one kind
 
     def to_bytes(self) -> bytes:
         """Compact bytes; the table itself is the reference's and not repeated."""
@@ -222,6 +239,8 @@ class TableSummary:
         }
         if self.embeddings.names:
             parts["embeddings"] = self.embeddings.to_bytes()
+        if self.predicted is not None:
+            parts["predicted"] = self.predicted.to_bytes()
         return pack(parts)
 
     @classmethod
@@ -241,4 +260,5 @@ class TableSummary:
             if table.embeddings.names
             else table.embeddings.zero(),
             Sample.from_bytes(fields.packed("sample")),
+            None if table.predictions is None else table.predictions.read(fields.packed("predicted")),
         )

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Categories, Column, Floats, Numbers
-from detectors.summaries.categories import as_categories
-from detectors.summaries.outcomes import (
-    MAX_CLASSES,
-    BinaryOutcomes,
-    MulticlassOutcomes,
-    Outcomes,
-    RegressionOutcomes,
-    score_edges,
-)
+from detectors.base import Column, Floats, Numbers
+from detectors.summaries.outcomes import BinaryOutcomes, MulticlassOutcomes, Outcomes, RegressionOutcomes
 from detectors.summaries.packing import pack, unpack
+from detectors.summaries.predicted import ClassTable
 from observer.labels import Records
 from observer.model import Schema, Task
-from observer.references import PREDICTION, SCORE, Reference
-
-_TRUE, _FALSE = ("1", "true"), ("0", "false")
+from observer.references import PREDICTION, Reference, class_table, other_than
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,16 +39,16 @@ class Shape:
     edges: Floats
     confidence_edges: Floats
     center: float
-    _codes: dict[str, int] = field(init=False, repr=False)
+    _table: ClassTable | None = field(init=False, repr=False)
+    """None for regression."""
 
     def __post_init__(self) -> None:
-        codes = {name: code for code, name in enumerate(self.classes)}
-        if self.task == "binary":
-            # 1 and true say the same, and so do 0 and false, whatever the producer's taste.
-            for alike in (_TRUE, _FALSE):
-                known = [codes[name] for name in alike if name in codes]
-                codes.update({name: known[0] for name in alike if known})
-        object.__setattr__(self, "_codes", codes)
+        table = None
+        if self.task != "regression":
+            binary = self.task == "binary"
+            unnamed = binary and self.classes[0] == other_than(self.classes[1])
+            table = ClassTable(self.classes, self.edges, binary=binary, only_positive=unnamed)
+        object.__setattr__(self, "_table", table)
 
     @property
     def n_scores(self) -> int:
@@ -97,28 +89,13 @@ class Shape:
 
     def values(self, column: Column) -> Floats:
         """Predictions or labels as float64[n]: numbers, or class codes (-1 missing, K another class)."""
-        if self.task == "regression":
-            if isinstance(column, Numbers):
-                return column.values
-            return np.full(len(column), np.nan)
-        named: Categories = as_categories(column)
-        unnamed = self.task == "binary" and self.classes[0] == _other_than(self.classes[1])
-        beyond = 0 if unnamed else len(self.classes)
-        table = np.array([*(self._codes.get(name, beyond) for name in named.names), -1.0, -1.0])
-        return np.asarray(table[named.codes], np.float64)
+        if self._table is not None:
+            return self._table.codes(column).astype(np.float64)
+        return column.values if isinstance(column, Numbers) else np.full(len(column), np.nan)
 
-    def scores(self, scores: dict[str, Numbers], n: int) -> Floats:
+    def scores(self, scores: Mapping[str, Column], n: int) -> Floats:
         """Scores as float64[n, n_scores], NaN where absent."""
-        out = np.full((n, self.n_scores), np.nan)
-        if self.task == "binary":
-            column = scores.get("") or scores.get(self.classes[1])
-            if column is not None:
-                out[:, 0] = column.values
-        elif self.task == "multiclass":
-            for i, name in enumerate(self.classes):
-                if name in scores:
-                    out[:, i] = scores[name].values
-        return out
+        return np.empty((n, 0)) if self._table is None else self._table.scores(scores, n)
 
     def to_bytes(self) -> bytes:
         """Compact bytes."""
@@ -145,11 +122,6 @@ class Shape:
         )
 
 
-def _other_than(positive: str) -> str:
-    """What the negative class is called while nobody has named it."""
-    return f"not {positive}"
-
-
 def settle(schema: Schema, reference: Reference | None) -> Shape | None:
     """The shape, once task and classes are known; None before."""
     task = schema.task
@@ -157,23 +129,11 @@ def settle(schema: Schema, reference: Reference | None) -> Shape | None:
         return None
     if task == "regression":
         return Shape(task, (), np.empty((0, 0)), np.empty(0), _center(reference))
-    classes = schema.classes[:MAX_CLASSES]
-    if task == "binary":
-        if schema.positive is None:
-            return None
-        negative = next((name for name in classes if name != schema.positive), _other_than(schema.positive))
-        edges = _edges(reference, 256, SCORE)
-        return Shape(task, (negative, schema.positive), edges[None, :], np.empty(0), 0.0)
-    if len(classes) < 2:
+    table = class_table(schema, reference.score_edges if reference else {})
+    if table is None:
         return None
-    edges = np.array([_edges(reference, 64, f"{SCORE}.{name}") for name in classes])
-    confidence = np.linspace(0.0, 1.0, 17)[1:-1]
-    return Shape(task, classes, edges, confidence, 0.0)
-
-
-def _edges(reference: Reference | None, bins: int, name: str) -> Floats:
-    known = reference.score_edges.get(name) if reference else None
-    return known if known is not None and len(known) == bins - 1 else score_edges(np.empty(0), bins)
+    confidence = np.empty(0) if table.binary else np.linspace(0.0, 1.0, 17)[1:-1]
+    return Shape(task, table.classes, table.edges, confidence, 0.0)
 
 
 def _center(reference: Reference | None) -> float:

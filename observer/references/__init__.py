@@ -5,6 +5,7 @@ them. Its version is a hash of its content, so two services with the same versio
 """
 
 from observer.references.build import build, learn
+from observer.references.classes import class_table, other_than
 from observer.references.overrides import (
     EMBEDDING,
     LATENCY,
@@ -29,7 +30,9 @@ __all__ = [
     "Privacy",
     "Reference",
     "build",
+    "class_table",
     "learn",
     "load",
+    "other_than",
     "private",
 ]
