@@ -345,6 +345,47 @@ class ColumnState:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityEstimate:
+    """One quality metric of a window's predictions, as far as can be told before their labels come.
+
+    Attributes
+    ----------
+    metric : str
+        As in `QualityValue`, which replaces it.
+    value, low, high : float or None
+        With a band that holds the realised value in 95 of 100 windows if what the method assumes is true;
+        None where nothing can be said, and then `reason` says why.
+    method : str
+        `cbpe`, `pape`, `bbse` or `dle`.
+    rows : int
+        Predictions it rests on.
+    skill : float or None
+        1 less its mean error over that of assuming no change, over the last cohorts whose labels came: 1 is
+        perfect, at most 0 no better. None while that is not known.
+    cohorts : int
+        How many that were.
+    backtest : bool
+        They are parts of the reference, since too few labels have come since.
+    """
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str
+    rows: int
+    skill: float | None = None
+    cohorts: int = 0
+    backtest: bool = False
+    reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether anything may rest on it: its skill is positive."""
+        return self.value is not None and self.skill is not None and self.skill > 0
+
+
+@dataclass(frozen=True, slots=True)
 class WindowReport:
     """A closed window and what was said of it."""
 
@@ -360,6 +401,8 @@ class WindowReport:
     columns: tuple[ColumnState, ...]
     evidence: EvidenceReport | None = None
     """Of the version's watch, on the report of all events; None on those of segments."""
+    estimates: tuple[QualityEstimate, ...] = ()
+    """Its quality before labels, where the reference carries what that needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +436,8 @@ class QualityReport:
     findings: tuple[Finding, ...] = ()
     evidence: EvidenceReport | None = None
     """Of the version's watch of quality, on its final report over all arms and segments."""
+    estimates: tuple[QualityEstimate, ...] = ()
+    """What was said of it before its labels came, on final reports over all arms."""
 
     @property
     def coverage(self) -> float:

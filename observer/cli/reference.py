@@ -6,18 +6,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from observer.cli.main import config_option
 from observer.cli.orders import order, url_option
-from observer.errors import Permanent
+from observer.errors import ConfigError, Permanent
+
+if TYPE_CHECKING:
+    from observer.config import Config
+    from observer.training import Rows
 
 _BUILD = """\b
 Examples:
   observer reference build march.parquet --model churn -o churn.reference
   observer reference build training.csv --model churn -o churn.reference \\
-      --prediction predicted --score probability --id customer --drop split
+      --prediction predicted --score probability --label churned --id customer --drop split
+  observer reference build march.parquet --labels march-labels.ndjson --model churn -o churn.reference
 """
 _SHOW = """\b
 Example:
@@ -49,6 +55,14 @@ def command() -> None:
 )
 @click.option("--prediction", help="Plain table: the column with predictions.")
 @click.option("--score", help="Plain table: the column with the score of the positive class.")
+@click.option("--label", help="Plain table: the column with labels.")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Events: a file with their labels.",
+)
+@click.option("--topic-labels", is_flag=True, help="Events: their labels are in the topic that CONFIG names.")
 @click.option("--id", "id_column", help="Plain table: the column with ids, which is no feature.")
 @click.option("--drop", multiple=True, help="Plain table: a column that is no feature; repeatable.")
 def build_command(
@@ -58,6 +72,9 @@ def build_command(
     config_path: Path | None,
     prediction: str | None,
     score: str | None,
+    label: str | None,
+    labels: Path | None,
+    topic_labels: bool,
     id_column: str | None,
     drop: tuple[str, ...],
 ) -> None:
@@ -66,21 +83,26 @@ def build_command(
     SOURCE holds prediction events (columns id, model, time, prediction, ...) or is a plain table such as
     a training set, whose columns are features. Types and the task are inferred; what is left out, such as
     a constant or an identifier, is named. Of more than a million rows a uniform sample is taken.
+
+    With labels the profile also learns to estimate quality before labels come. They should be of rows that
+    the model was not fitted to.
     """
     from observer.config import load as load_config
     from observer.history import history
     from observer.pipeline.spec import ModelSpec
-    from observer.references import Overrides, build
+    from observer.references import Overrides, RowLabels, build
     from observer.training import Roles, read
     from observer.windows import duration
 
-    overrides = Overrides()
+    overrides, config = Overrides(), None
     if config_path is not None:
         config = load_config(config_path)
         overrides = config.model(model).overrides(config.hash_key.get_secret_value().encode())
-    rows = read(source, model, Roles(prediction, score, id_column, drop))
-    reference = build(rows.keys, rows.columns, overrides, source.name, rows.tags, rows.vectors)
-    spec = ModelSpec() if config_path is None else config.model(model)
+    rows = read(source, model, Roles(prediction, score, id_column, drop, label))
+    _attach(rows, source, model, labels, config, topic_labels=topic_labels)
+    given = None if rows.label is None else RowLabels(rows.label, rows.order, rows.weight)
+    reference = build(rows.keys, rows.columns, overrides, source.name, rows.tags, rows.vectors, given)
+    spec = ModelSpec() if config is None else config.model(model)
     if rows.timed:
         windows = history(source, model, reference, spec, overrides)
         reference = replace(reference, history=windows)
@@ -97,12 +119,37 @@ def build_command(
         size = duration(reference.history.window)
         click.echo(f"  {len(reference.history.rows)} windows of {size}, with which a watch can begin")
     click.echo(f"  {len(schema.features)} features, task {schema.task or 'unknown'}")
+    if reference.estimator is not None:
+        click.echo(f"  {reference.estimator.outcomes.n:,} labels, from which quality can be estimated")
     for name, note in sorted({**reference.notes, **rows.notes}.items()):
         click.echo(f"  {name}: {note}")
     if schema.task is None:
         click.echo("  it has no predictions, so their drift is not watched; --prediction names their column")
     if rows.rejected:
         click.echo(f"  {rows.rejected:,} events were left out; the first: {rows.first_problem}", err=True)
+
+
+def _attach(
+    rows: Rows, source: Path, model: str, labels: Path | None, config: Config | None, *, topic_labels: bool
+) -> None:
+    """Give the rows the labels that are events of their own."""
+    from observer.sources.kafka import KafkaSpec
+    from observer.training import labels_of_file, labels_of_topic
+
+    if labels is None and not topic_labels:
+        return
+    option = "--labels" if labels is not None else "--topic-labels"
+    if not rows.timed:
+        raise ConfigError([f"{source} is a plain table; {option} goes with events, accepted here: --label"])
+    if labels is not None:
+        found = labels_of_file(labels, model)
+    else:
+        stream = None if config is None else config.labels
+        if stream is None or not isinstance(stream.source, KafkaSpec):
+            raise ConfigError(["--topic-labels: accepted with a configuration whose `labels` are in Kafka"])
+        found = labels_of_topic(stream.source, stream.encoding, model)
+    if not found.attach(rows):
+        raise ConfigError([f"{option}: none of {len(found.keys):,} labels has the id of a row of {source}"])
 
 
 @command.command(name="show", epilog=_SHOW)

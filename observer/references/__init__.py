@@ -6,6 +6,7 @@ them. Its version is a hash of its content, so two services with the same versio
 
 from observer.references.build import build, learn
 from observer.references.classes import class_table, other_than
+from observer.references.labelled import RowLabels
 from observer.references.overrides import (
     EMBEDDING,
     LATENCY,
@@ -29,6 +30,7 @@ __all__ = [
     "Overrides",
     "Privacy",
     "Reference",
+    "RowLabels",
     "build",
     "class_table",
     "learn",

@@ -19,7 +19,9 @@ from detectors.summaries.scores import ScoreTable
 from detectors.summaries.table import Table
 from observer.errors import ConfigError
 from observer.model import FeatureType, Schema
+from observer.references.classes import SCORE_BINS, class_table
 from observer.references.inference import finite, parsed, task_of, type_of
+from observer.references.labelled import RowLabels, estimator
 from observer.references.overrides import PREDICTION, SCORE, Overrides, private
 from observer.references.profile import Reference
 
@@ -31,6 +33,7 @@ def build(
     description: str,
     segments: Mapping[str, Categories] | None = None,
     vectors: Mapping[str, Vectors] | None = None,
+    labels: RowLabels | None = None,
 ) -> Reference:
     """The profile of rows of one model.
 
@@ -45,6 +48,8 @@ def build(
         Tag columns whose frequent values become segments.
     vectors : mapping
         Embeddings, named `@embedding.<name>`, of some of the rows in order of their keys.
+    labels : RowLabels, optional
+        With them the reference learns to estimate the model's quality.
 
     Raises
     ------
@@ -66,7 +71,13 @@ def build(
     seen = private({**columns, **vectors}, overrides.privacy, overrides.hash_key, overrides.types)
     columns = {name: column for name, column in seen.items() if not isinstance(column, Vectors)}
     vectors = {name: column for name, column in seen.items() if isinstance(column, Vectors)}
-    return _profile(keys, columns, overrides, description, segments or {}, vectors)
+    reference = _profile(keys, columns, overrides, description, segments or {}, vectors)
+    if labels is None:
+        return reference
+    learnt = estimator(keys, columns, labels, reference.table)
+    if isinstance(learnt, str):
+        return replace(reference, notes={**reference.notes, "@label": f"no estimates of quality: {learnt}"})
+    return replace(reference, estimator=learnt)
 
 
 def _profile(
@@ -100,7 +111,15 @@ def _profile(
             numeric[name] = column
         else:
             categorical[name] = as_categories(column)
+    schema = Schema(types, task, classes, positive)
+    edges = {
+        name: score_edges(finite(numeric[name]), SCORE_BINS["binary" if name == SCORE else "multiclass"])
+        for name in numeric
+        if name.startswith(SCORE)
+    }
     table = _table(numeric, categorical, overrides)
+    if PREDICTION in columns or edges:
+        table = replace(table, predictions=class_table(schema, edges))
     encoded = table.encode(keys, {**numeric, **categorical})
     own = table.binning.zero()
     own.update(encoded.codes, encoded.values)
@@ -109,16 +128,12 @@ def _profile(
     summary.update(encoded)
     summary.embeddings = embeddings
     return Reference(
-        Schema(types, task, classes, positive),
+        schema,
         summary,
         notes | left_out,
         {name: vocabulary(column, 20)[0] for name, column in segments.items()},
         dict(overrides.privacy),
-        {
-            name: score_edges(finite(numeric[name]), 256 if name == SCORE else 64)
-            for name in numeric
-            if name.startswith(SCORE)
-        },
+        edges,
         description,
     )
 

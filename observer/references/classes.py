@@ -12,7 +12,7 @@ from detectors.summaries.predicted import ClassTable
 from observer.model import Schema
 from observer.references.overrides import SCORE
 
-BINS = {"binary": 256, "multiclass": 64}
+SCORE_BINS = {"binary": 256, "multiclass": 64}
 """Score bins, of each class."""
 
 
@@ -30,10 +30,10 @@ def class_table(schema: Schema, edges: Mapping[str, Floats]) -> ClassTable | Non
     if schema.task == "binary" and schema.positive is not None:
         negative = next((name for name in classes if name != schema.positive), None)
         names = (other_than(schema.positive) if negative is None else negative, schema.positive)
-        one = _edges(edges, SCORE, BINS["binary"])
+        one = _edges(edges, SCORE, SCORE_BINS["binary"])
         return ClassTable(names, one[None, :], binary=True, only_positive=negative is None)
     if schema.task == "multiclass" and len(classes) >= 2:
-        of_each = [_edges(edges, f"{SCORE}.{name}", BINS["multiclass"]) for name in classes]
+        of_each = [_edges(edges, f"{SCORE}.{name}", SCORE_BINS["multiclass"]) for name in classes]
         return ClassTable(classes, np.array(of_each), binary=False)
     return None
 

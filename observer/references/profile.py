@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from detectors.base import Floats
+from detectors.quality.estimation import Estimator, read_estimator
 from detectors.summaries.categories import Vocabularies
 from detectors.summaries.embeddings import Embeddings, EmbeddingSketch
 from detectors.summaries.histogram import Binning
@@ -23,9 +25,10 @@ from detectors.summaries.scores import ScoreTable
 from detectors.summaries.table import Table, TableSummary
 from observer.errors import Permanent
 from observer.model import Schema
+from observer.references.classes import class_table
 from observer.references.overrides import Privacy
 
-FORMAT = 2
+FORMAT = 3
 """Of the file; a number higher than any before whenever the content changes."""
 
 
@@ -74,6 +77,8 @@ class Reference:
     description: str
     history: History | None = None
     """Its windows, where the rows had times; no part of the version."""
+    estimator: Estimator | None = None
+    """What its labels taught, where it had some: estimates the model's quality before labels come."""
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,7 +127,9 @@ class Reference:
                 "sample_columns": sorted(table.sample_columns or ()),
                 "embeddings": len(table.embeddings.sketches),
                 **{f"embedding {i}": one.to_bytes() for i, one in enumerate(table.embeddings.sketches)},
+                "predictions": table.predictions is not None,
                 "summary": self.summary.to_bytes(),
+                "estimator": self.estimator.to_bytes() if self.estimator else b"",
             }
         )
 
@@ -176,6 +183,8 @@ class Reference:
             tuple(map(frozenset, fields["rare"])),
             fields.count("top"),
         )
+        schema = _schema(fields.mapping("schema"))
+        edges = {name: fields.array(f"edges of {name}", np.float64, -1) for name in fields["scores"]}
         table = Table(
             binning,
             vocabularies,
@@ -188,18 +197,20 @@ class Reference:
                     for i in range(fields.count("embeddings"))
                 )
             ),
+            class_table(schema, edges) if fields["predictions"] else None,
         )
         summary = TableSummary.from_bytes(fields.packed("summary"), table)
         summary.table = replace(table, scores=ScoreTable.of(summary.numbers))
-        schema = fields.mapping("schema")
+        learnt = fields.packed("estimator")
         return cls(
-            Schema(schema["features"], schema["task"], tuple(schema["classes"]), schema["positive"]),
+            schema,
             summary,
             fields.mapping("notes"),
             {name: tuple(values) for name, values in fields.mapping("segments").items()},
             fields.mapping("privacy"),
-            {name: fields.array(f"edges of {name}", np.float64, -1) for name in fields["scores"]},
+            edges,
             description,
+            estimator=read_estimator(learnt, table.predictions) if learnt else None,
         )
 
     def save(self, path: Path) -> None:
@@ -207,6 +218,10 @@ class Reference:
         partial = path.with_name(path.name + ".partial")
         partial.write_bytes(self.to_bytes())
         partial.replace(path)
+
+
+def _schema(fields: Mapping[str, Any]) -> Schema:
+    return Schema(fields["features"], fields["task"], tuple(fields["classes"]), fields["positive"])
 
 
 def _history(data: bytes) -> History | None:

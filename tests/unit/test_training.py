@@ -317,8 +317,8 @@ def test_embeddings_of_a_few_rows_are_enough(tmp_path: Path) -> None:
         pa.table({"x": np.arange(1000.0), "e": _listed(vectors)}), tmp_path / "t.parquet", row_group_size=90
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("observer.training.MOST_VECTORS", 100)
-        patch.setattr("observer.training._ROWS", 90)
+        patch.setattr("observer.training.plain.MOST_VECTORS", 100)
+        patch.setattr("observer.training.files.BLOCK", 90)
         rows = read(tmp_path / "t.parquet", "m")
     x = rows.columns["x"]
     assert isinstance(x, Numbers)

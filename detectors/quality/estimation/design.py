@@ -85,7 +85,7 @@ def boosted(kind: Literal["domain", "loss"], design: Design, rows: int) -> Any:
         "min_samples_leaf": min(max(rows // 100, 20), 50),
     }
     if kind == "loss":
-        return ensemble.HistGradientBoostingRegressor(loss="poisson", **shared)
+        return ensemble.HistGradientBoostingRegressor(loss="poisson", max_iter=50, **shared)
     return ensemble.HistGradientBoostingClassifier(learning_rate=0.05, max_leaf_nodes=8, **shared)
 
 

@@ -103,7 +103,8 @@ class Skill:
         if rows is None:
             return Trust(None, 0, None, None, self.backtest)
         _, mae, constant = rows.mean(axis=0).tolist()
-        skill = 1 - mae / constant if len(rows) >= FEWEST and constant > 0 else None
+        known = len(rows) >= FEWEST and constant > 0
+        skill = round(1 - mae / constant, 9) if known else None  # rounding alone earns no trust
         return Trust(skill, len(rows), mae, constant, self.backtest)
 
     def to_bytes(self) -> bytes:
