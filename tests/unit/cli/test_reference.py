@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from observer.references import load
-from tests.unit.cli.conftest import Ran, events, write
+from tests.unit.cli.conftest import Ran, events, labels, write
 
 Observer = Callable[..., Ran]
 
@@ -73,3 +73,41 @@ def test_a_picture_of_an_unknown_kind_is_refused(observer: Observer, tmp_path: P
     ran = observer("reference", "show", "m.reference", "--plot", "m.bmp")
     assert ran.code == 3
     assert "accepted: .png, .svg, .pdf" in ran.err
+
+
+def test_labels_teach_to_estimate(observer: Observer, tmp_path: Path) -> None:
+    rows = events(4)
+    write(tmp_path / "p.ndjson", rows)
+    write(tmp_path / "l.ndjson", labels(rows))
+    arguments = ["reference", "build", "p.ndjson", "--model", "m", "-o", "m.reference", "--labels"]
+    ran = observer(*arguments, "l.ndjson")
+    assert ran.code == 0
+    assert "900 labels, from which quality can be estimated" in ran.out
+    assert load(tmp_path / "m.reference").estimator is not None
+    write(tmp_path / "o.ndjson", [{**one, "id": "?" + one["id"]} for one in labels(rows)])
+    ran = observer(*arguments, "o.ndjson")
+    assert ran.code == 3
+    assert "--labels: none of 900 labels has the id of a row of p.ndjson" in ran.err
+
+
+def test_labels_of_a_topic_need_a_configuration_that_names_it(observer: Observer, tmp_path: Path) -> None:
+    write(tmp_path / "p.ndjson", events(1))
+    (tmp_path / "c.yaml").write_text("predictions: {type: files, path: x}\nlabels: {type: files, path: y}\n")
+    arguments = ["reference", "build", "p.ndjson", "--model", "m", "-o", "r", "--topic-labels"]
+    for more in ([], ["-c", "c.yaml"]):
+        ran = observer(*arguments, *more)
+        assert ran.code == 3
+        assert "accepted with a configuration whose `labels` are in Kafka" in ran.err
+
+
+def test_labels_of_a_plain_table_are_a_column(observer: Observer, tmp_path: Path) -> None:
+    rows = "".join(f"{i % 7},{i % 2},{(i // 2) % 2},0.{i % 10}\n" for i in range(500))
+    (tmp_path / "t.csv").write_text("x,said,was,score\n" + rows)
+    plain = ["reference", "build", "t.csv", "--model", "m", "-o", "r", "--prediction", "said"]
+    ran = observer(*plain, "--score", "score", "--label", "was")
+    assert ran.code == 0
+    assert "500 labels" in ran.out
+    write(tmp_path / "l.ndjson", labels(events(1)))
+    ran = observer(*plain, "--labels", "l.ndjson")
+    assert ran.code == 3
+    assert "accepted here: --label" in ran.err
