@@ -162,12 +162,16 @@ def delays_alone(
     Every stream is shifted, and each stands for one simulation of `delays`: the other 49 add next to nothing.
     """
     values = pit_means(np.random.default_rng(2000), regime, 672 + QUIET + horizon, streams)
-    start = 672 + QUIET
-    values[start:] += PIT * shift
-    running, strata = monitor(values, 672, minimum)
-    enough = np.log(50 * running.alarm.page_patience)
-    found = np.full(streams, np.inf)
-    for t in range(672, len(values)):
+    values[672 + QUIET :] += PIT * shift
+    return first_evidence(values, 672, QUIET, minimum)
+
+
+def first_evidence(values: np.ndarray, reference: int, quiet: int, minimum: float = 0.0) -> np.ndarray:
+    """Windows, after `quiet` ones, until each stream alone makes the mean of 50 reach A, float64[streams]."""
+    running, strata = monitor(values, reference, minimum)
+    enough, start = np.log(50 * running.alarm.page_patience), reference + quiet
+    found = np.full(values.shape[1], np.inf)
+    for t in range(reference, len(values)):
         evidence = running.adapter.update(values[t], int(strata[t]))
         if t >= start:
             found[(evidence.log_evidence >= enough) & evidence.material & np.isinf(found)] = t - start + 1
@@ -313,6 +317,21 @@ def cost() -> Iterator[dict[str, Any]]:
         }
 
 
+def peers() -> Iterator[dict[str, Any]]:
+    """Other libraries' default rules on the same rows, after some windows by the libraries themselves."""
+    from benchmarks import peers_null
+
+    yield from peers_null.check()
+    yield from peers_null.rows()
+
+
+def real() -> Iterator[dict[str, Any]]:
+    """Real data through the watch: shuffled, and two regimes in turn."""
+    from benchmarks import real_streams
+
+    yield from real_streams.rows()
+
+
 PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "null": nulls,
     "odd": odd_nulls,
@@ -322,6 +341,8 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "many": many_streams,
     "rates": rates,
     "cost": cost,
+    "peers": peers,
+    "real": real,
 }
 
 
