@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, get_args
 from detectors.adapters.alibi import AlibiDetect
 from detectors.adapters.evidently import Evidently
 from detectors.adapters.river import River
+from detectors.adapters.river_online import RiverOnline
 from detectors.base import Verdict
 from detectors.learned.fourier import FourierMmd
 from detectors.online.adwin import Adwin
@@ -68,6 +69,7 @@ ONLINE_BUILT_IN: tuple[type[OnlineSpec], ...] = (
     OnlineCramerVonMises,
     OnlineMMD,
     Calibration,
+    RiverOnline,
 )
 
 DEFAULTS: Mapping[Kind, tuple[str, ...]] = {

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from detectors.adapters.adapter import Adapter, Keywords
+from detectors.adapters.adapter import Adapter
+from detectors.adapters.peer import Keywords
 
 _REFUSED = {
     "p_val": "the level is `alpha`",

@@ -44,5 +44,5 @@ class Evidently(Adapter):
 
         Raises `DetectorError`, saying what to do, when it cannot be made.
         """
-        request = {**self._request(), "format": "json" if as_json else "html"}
-        return self._ask("report", reference, window, request)[1]
+        form = "json" if as_json else "html"
+        return self._ask(*self._messages("report", reference, window, format=form))[1]

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from detectors.adapters.adapter import Adapter, Keywords
+from detectors.adapters.adapter import Adapter
+from detectors.adapters.peer import Keywords
 
 
 class River(Adapter):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -50,10 +51,15 @@ def rows(summary: TableSummary, table: Table) -> bytes:
         arrays[name] = pa.array(values, from_pandas=True)
     for name in table.vocabularies.names:
         arrays[name] = _dictionary(sample.column(name) if name in sample.columns else absent)
-    batch = pa.RecordBatch.from_arrays([*arrays.values()], names=[*arrays])
+    return stream(arrays)
+
+
+def stream(columns: Mapping[str, Any]) -> bytes:
+    """Columns, as Arrow's or numpy's arrays, as an Arrow stream."""
+    batch = pa.RecordBatch.from_arrays([*map(pa.array, columns.values())], names=[*columns])
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
     body: bytes = sink.getvalue().to_pybytes()
     return body
 

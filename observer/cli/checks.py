@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from detectors.adapters.adapter import Adapter
+from detectors.adapters.peer import Peer
 from detectors.base import DetectorError, Numbers
 from observer.clock import SystemClock
 from observer.codecs import codec
@@ -101,7 +101,7 @@ def _adapters(config: Config) -> Iterator[Line]:
     seen = set()
     for model in (*config.models, ""):
         for detector in config.model(model).judge.detectors or ():
-            if not isinstance(detector, Adapter) or (detector.type, detector.python) in seen:
+            if not isinstance(detector, Peer) or (detector.type, detector.python) in seen:
                 continue
             seen.add((detector.type, detector.python))
             subject = f"{f'models.{model}' if model else 'defaults'}.judge.detectors"

@@ -22,26 +22,58 @@ from .columns import (
     found,
     is_binary,
     is_number,
+    present,
 )
 
 MODULES = ("river", "river.drift", "river.drift.binary")
 
 
-def judge(spec: dict[str, Any], reference: Reference, window: Columns) -> list[Finding]:
-    """One of its drift detectors a column, fed the reference once and then, from there, each window."""
-    modules = [importlib.import_module(name) for name in ("river.drift", "river.drift.binary")]
+def _found(detector: str, *modules: str) -> Any:
+    """The class of a drift detector; raises `Refused` with those there are."""
     updates = importlib.import_module("river.base.drift_detector")._BaseDriftDetector  # noqa: SLF001
+    loaded = [importlib.import_module(name) for name in modules]
     known = {
         name: getattr(module, name)
-        for module in modules
+        for module in loaded
         for name in module.__all__
         if inspect.isclass(getattr(module, name, None)) and issubclass(getattr(module, name), updates)
     }
-    if spec["detector"] not in known:
-        msg = f"detector: it has no {spec['detector']}; accepted: {', '.join(sorted(known))}"
+    if detector not in known:
+        msg = (
+            f"detector: it has no {detector} in {' or '.join(modules)}; accepted: {', '.join(sorted(known))}"
+        )
         raise Refused(msg)
-    make, columns = known[spec["detector"]], reference.columns
-    flags = hasattr(modules[1], spec["detector"])
+    return known[detector]
+
+
+def advance(spec: dict[str, Any], detectors: Any, values: Columns) -> tuple[Any, list[bool]]:
+    """One detector a column, given its values in turn, NaN left out; which detect at the last row."""
+    if detectors is None:
+        make = _found(spec["detector"], "river.drift")
+        detectors = [_made(make, spec) for _ in values]
+    drift = []
+    for detector, column in zip(detectors, values.values(), strict=True):
+        detects = False
+        for value, there in zip(column.tolist(), present(column).tolist(), strict=True):
+            if there:
+                detector.update(value)
+            detects = there and bool(detector.drift_detected)
+        drift.append(detects)
+    return detectors, drift
+
+
+def _made(make: Any, spec: dict[str, Any]) -> Any:
+    """A detector; one that draws at random draws the same each time."""
+    kwargs = built(spec["kwargs"])
+    if "seed" in inspect.signature(make).parameters:
+        kwargs = {"seed": 0, **kwargs}
+    return make(**kwargs)
+
+
+def judge(spec: dict[str, Any], reference: Reference, window: Columns) -> list[Finding]:
+    """One of its drift detectors a column, fed the reference once and then, from there, each window."""
+    make, columns = _found(spec["detector"], "river.drift", "river.drift.binary"), reference.columns
+    flags = make.__module__.startswith("river.drift.binary")
     suits, what = (is_binary, "columns of two values") if flags else (is_number, "numeric columns")
 
     def feed(detector: Any, values: Any) -> list[int]:
@@ -59,7 +91,7 @@ def judge(spec: dict[str, Any], reference: Reference, window: Columns) -> list[F
             a, b = as_ranks(a, b)
 
         def fitted() -> Any:
-            detector = make(**built(spec["kwargs"]))
+            detector = _made(make, spec)
             feed(detector, a)
             return detector
 

@@ -10,11 +10,12 @@ from collections import OrderedDict
 from types import ModuleType
 from typing import Any
 
-from .columns import Reference, Refused, read_columns, said, seed
+from .columns import Columns, Reference, Refused, read_columns, said, seed
 from .frames import read_frame, write_frame
 
 _REFERENCES = 16
-"""Kept; one that was let go is asked for again."""
+_ONLINE = 256
+"""Kept; what was let go is asked for again."""
 
 
 class Server:
@@ -23,6 +24,7 @@ class Server:
     def __init__(self, peer: ModuleType) -> None:
         self._peer = peer
         self._references: OrderedDict[str, Reference] = OrderedDict()
+        self._online: OrderedDict[str, Any] = OrderedDict()
 
     def answer(self, request: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         """The answer; its header has `error` where there is none, `missing` where the reference is."""
@@ -36,6 +38,8 @@ class Server:
             return {"error": said(error)}, b""
 
     def _answer(self, request: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+        if request["op"] == "advance":
+            return self._advance(request, read_columns(body)), b""
         columns, digest = read_columns(body), request["reference"]
         if request["op"] == "reference":
             self._references[digest] = Reference(columns)
@@ -50,6 +54,19 @@ class Server:
         if request["op"] == "report":
             return {}, self._peer.report(request["spec"], reference, columns)
         return {"findings": self._peer.judge(request["spec"], reference, columns)}, b""
+
+    def _advance(self, request: dict[str, Any], columns: Columns) -> dict[str, Any]:
+        """Detectors known by what they were given go on from there; from nothing, "", they begin."""
+        before = request["before"]
+        if before and before not in self._online:
+            return {"missing": True}
+        detectors = self._online.pop(before) if before else None
+        seed()
+        detectors, drift = self._peer.advance(request["spec"], detectors, columns)
+        self._online[request["after"]] = detectors
+        while len(self._online) > _ONLINE:
+            self._online.popitem(last=False)
+        return {"drift": drift}
 
 
 def serve(peer: str) -> None:

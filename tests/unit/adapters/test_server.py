@@ -2,13 +2,11 @@
 
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from detectors.adapters.adapter import _SCRIPT
-from detectors.adapters.process import Worker, WorkerError
+from detectors.adapters.process import WorkerError
 from detectors.adapters.rows import reference_rows, rows
 from detectors.adapters.worker.frames import read_frame, write_frame
 from tests.unit.adapters.samples import summaries
@@ -38,15 +36,8 @@ def report(spec, reference, window):
 
 
 @pytest.fixture
-def worker(tmp_path):
-    folder = tmp_path / "worker"
-    folder.mkdir()
-    for file in _SCRIPT.parent.glob("*.py"):
-        (folder / file.name).write_text(file.read_text())
-    (folder / "scripted.py").write_text(PEER)
-    worker = Worker([sys.executable, "-I", str(folder / "__main__.py"), "scripted", "512"], 60)
-    yield worker
-    worker.close()
+def worker(scripted):
+    return scripted(PEER)
 
 
 @pytest.fixture(scope="module")
