@@ -31,12 +31,15 @@ class AlibiDetect(Adapter):
     """
 
     base: ClassVar[str] = "python3.11"
-    packages: ClassVar[str] = "'alibi-detect==0.11.4' 'numba>=0.57' 'scipy<1.12' 'pydantic<2' 'pyarrow<26'"
+    packages: ClassVar[str] = (
+        "'alibi-detect==0.11.4' 'numba>=0.57' 'scipy<1.12' 'scikit-learn<1.6' 'pydantic<2' 'pyarrow<26'"
+    )
 
     type: Literal["alibi_detect"] = "alibi_detect"
     python: Path = Path("peers/alibi-detect/bin/python")
     detector: str = Field("TabularDrift", pattern=r"^\w+$", description="Class of alibi_detect.cd.")
     kwargs: Keywords = Field(default={}, validate_default=True, description="Its keywords, as JSON.")
+    context: tuple[str, ...] = Field((), description="Of ContextMMDDrift: columns that may change.")
     load: Path | None = Field(None, description="Folder of a saved detector, in place of `detector`.")
     trusted: bool = Field(default=False, description="Whether `load` may run the code it holds.")
 
@@ -45,6 +48,8 @@ class AlibiDetect(Adapter):
         for name in self.kwargs.keys() & _REFUSED.keys():
             msg = f"kwargs: {name} is not accepted: {_REFUSED[name]}"
             raise ValueError(msg)
+        if bool(self.context) != (self.detector == "ContextMMDDrift"):
+            raise ValueError("context: the columns that may change, of ContextMMDDrift, and of no other")
         if self.load and not self.trusted:
             raise ValueError("load: a saved detector is code that runs; accepted with `trusted: true`")
         if self.load and not self.columns:

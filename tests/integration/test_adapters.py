@@ -13,12 +13,16 @@ from detectors import catalog
 from detectors.adapters import process
 from detectors.base import Numbers, Status
 from detectors.conformance import check_detector, summarise, table_of
+from detectors.online.spec import Moments
 from tests.services import peers
 from tests.unit.adapters.samples import summaries
+from tests.unit.adapters.service import watch
+from tests.unit.cli.conftest import observer  # noqa: F401 - a fixture
 
 # The first import of a package compiles it.
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
 
+PATIENT = {"timeout": 300, "start_timeout": 600}  # nothing here is about time
 ALIBIS = ("alibi-0.11", "alibi-0.13")
 
 
@@ -35,7 +39,7 @@ def build():
     def make(peer, **params):
         python = peers.interpreter(peer)
         name = "alibi_detect" if peer.startswith("alibi") else peer
-        return catalog.build(name, python=str(python), **params)
+        return catalog.build(name, python=python, **{**PATIENT, **params})
 
     return make
 
@@ -219,7 +223,83 @@ def test_river_is_killed_and_comes_back(build, sides):
     time.sleep(0.2)
     assert detector.compare(sides[0], sides[2], 0.001) == [verdict]
     none = build("river", detector="KSWING").compare(*sides[:2])[0]
-    assert "it has no KSWING; accepted: ADWIN, DDM" in none.reason
+    assert "it has no KSWING in river.drift or river.drift.binary; accepted: ADWIN, DDM" in none.reason
+
+
+ONLINE = """
+import json, sys
+from river import drift
+values, kwargs = json.load(sys.stdin)
+detector, found = drift.{name}(**kwargs), []
+for i, value in enumerate(values):
+    detector.update(value)
+    if detector.drift_detected:
+        found.append(i)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [("ADWIN", {"delta": 0.01}), ("PageHinkley", {"threshold": 5.0}), ("KSWIN", {"seed": 3})],
+)
+def test_river_window_by_window(name, kwargs):
+    python = peers.interpreter("river")
+    rng = np.random.default_rng(3)
+    values = np.concatenate((rng.uniform(0.3, 0.7, 150), rng.uniform(0.6, 1.0, 100)))
+    asked = subprocess.run(
+        [python, "-c", ONLINE.format(name=name)],
+        input=json.dumps([values.tolist(), kwargs]),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    expected = json.loads(asked.stdout)
+    assert expected
+    assert expected[0] > 150
+    spec = catalog.ONLINE.build("river", python=python, detector=name, kwargs=kwargs, **PATIENT)
+    detector, found = spec.fresh(Moments.none(2)), []
+    for i, value in enumerate(values):
+        if i == 155:
+            os.kill(spec._worker().pid, 9)
+            time.sleep(0.2)
+        if i % 100 == 99:
+            state, detector = detector.snapshot(), spec.fresh(Moments.none(2))
+            detector.restore(state)
+        said = detector.update(Moments.of_values([value, 0.5]))
+        assert said.ready.all(), said.reason
+        found += [i] if said.drift[0] else []
+        assert not said.drift[1]
+    assert found == expected
+
+
+def test_a_service_with_all_three_and_a_report_of_its_window(tmp_path, observer):  # noqa: F811
+    detectors = {
+        "alibi_detect": peers.interpreter("alibi-0.11"),
+        "evidently": peers.interpreter("evidently"),
+        "river": peers.interpreter("river"),
+    }
+    reports = watch(
+        tmp_path,
+        ", ".join(
+            f"{{type: {k}, python: {v}, timeout: 300, start_timeout: 600}}" for k, v in detectors.items()
+        ),
+    )
+    assert [report.status for report in reports] == ["stable", "stable", "stable", "drift"]
+    last = {one.detector: one.verdict for one in reports[-1].judged}
+    assert last["alibi_detect.TabularDrift"].p_value < 1e-6
+    assert {name: verdict.status for name, verdict in last.items()} == {
+        "alibi_detect.TabularDrift": Status.DRIFT,
+        "evidently": Status.DRIFT,
+        "river.ADWIN": Status.DRIFT,
+    }
+    ran = observer("export", "evidently", "-c", "observer.yaml", "m", "-o", "report.html")
+    assert ran.code == 0, ran.err
+    assert b"<html" in (tmp_path / "report.html").read_bytes()[:2000].lower()
+    ran = observer("check", "-c", "observer.yaml", "--json")
+    versions = [line["detail"].rpartition(" runs ")[2] for line in ran.lines if "judge" in line["subject"]]
+    assert versions == ["alibi_detect 0.11.4", "evidently 0.7.23", "river 0.26.1"]
 
 
 def test_rows_with_holes_and_columns_of_nothing(build):

@@ -18,7 +18,7 @@ from tests.services.process import ServiceError
 _FOLDER = Path(__file__).parents[2] / ".cache" / "peers"
 _PACKAGES = {
     "alibi-0.11": ("3.11", AlibiDetect.packages),
-    "alibi-0.13": ("3.11", "'alibi-detect==0.13.0' 'pyarrow<26'"),
+    "alibi-0.13": ("3.11", "'alibi-detect==0.13.0' 'scikit-learn<1.6' 'pyarrow<26'"),
     "evidently": (sys.executable, Evidently.packages),
     "river": (sys.executable, River.packages),
 }

@@ -47,12 +47,16 @@ def judge(spec: dict[str, Any], reference: Reference, window: Columns) -> list[F
     if spec["detector"] in _SUITS:
         return _columns(spec, make, reference, window)
     least, columns = spec["min_rows"], reference.columns
-    names = chosen(spec, columns, is_number, "numeric columns")
+    context = list(spec["context"])
+    names = [name for name in chosen(spec, columns, is_number, "numeric columns") if name not in context]
+    if context:
+        chosen({"columns": context}, columns, is_number, "numeric columns as context")
 
     def judged(_: None) -> Finding:
-        x_ref, x = _standardised(*matrices(names, columns, window, least))
-        detector = make(x_ref, **built(spec["kwargs"]))
-        answer = detector.predict(x)["data"]
+        x_ref, x = _standardised(*matrices([*names, *context], columns, window, least))
+        known, now = ([x[:, : len(names)], x[:, len(names) :]][: 1 + bool(context)] for x in (x_ref, x))
+        detector = make(*known, **built(spec["kwargs"]))
+        answer = detector.predict(*now)["data"]
         p_value, floor = _permuted(detector, float(answer["p_val"]))
         distance = answer["distance"]
         return found(None, len(x_ref), len(x), distance, effect=distance, p_value=p_value, floor=floor)

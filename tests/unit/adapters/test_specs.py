@@ -83,6 +83,8 @@ def test_a_report_that_cannot_be_made_is_an_error(sides):
         ("alibi_detect", {"load": "/saved", "columns": ["a"]}, "accepted with `trusted: true`"),
         ("alibi_detect", {"load": "/saved", "trusted": True}, "name the `columns`"),
         ("alibi_detect", {"kwargs": {"preprocess_fn": len}}, "kwargs.preprocess_fn"),
+        ("alibi_detect", {"context": ["a"]}, "of ContextMMDDrift, and of no other"),
+        ("alibi_detect", {"detector": "ContextMMDDrift"}, "context: the columns that may change"),
         ("evidently", {"method": "ks", "threshold": 0.1}, "method ks gives a p-value"),
         ("evidently", {"threshold": 0.1}, "no method is named"),
         ("river", {"memory": 1}, "memory=1"),
