@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 
@@ -20,13 +20,14 @@ from observer.exporters.reports import GaugeReports
 from observer.judge import ModelJudge
 from observer.labels import LabelJoin
 from observer.metrics import Caps, Counters, Values, catalog
-from observer.model import QualityReport, Rejected, Schema, Stream, WindowReport
+from observer.model import QualityReport, ReferenceState, Rejected, Schema, Stream, WindowReport
 from observer.pipeline.monitor import Monitor
 from observer.pipeline.pipeline import Pipeline
 from observer.ports import Clock, DeadLetters, Reports, Source
 from observer.slo import Objectives, Wanted
 from observer.sources.files import FileDeadLetters, FileSource, FilesSpec
 from observer.sources.kafka import KafkaDeadLetters, KafkaSource
+from observer.stores.history.keeper import Keeper
 from observer.stores.lmdb import LmdbState
 from observer.web.api import Heartbeat, create_app
 from observer.web.server import Server
@@ -77,6 +78,10 @@ class Service:
                 self._close.callback(letters.close)
             self.join = _join(config, self.state)
             self.objectives = Objectives(self._wanted, self.state, self.counters)
+            self.history = Keeper(config.history, config.state.path, clock.now) if serve else None
+            if self.history is not None:
+                self._close.callback(self.history.close)
+                reports = (*reports, self.history.reports)
             self.pipeline = self._pipeline((self._gauges, self.objectives, *reports))
             self.exporter = PrometheusExporter(self.counters, self._live)
             heartbeat = Heartbeat(clock, _STUCK_AFTER)
@@ -227,11 +232,25 @@ class Service:
         if event_time is not None:
             self.objectives.advance(event_time)
         self.objectives.look(now)
-        for standing in self.objectives.standing():
+        standings = self.objectives.standing()
+        for standing in standings:
             add_objective(service, standing)
+        if self.history is not None:
+            self.history.know(self._references(), standings, event_time)
         service.set(catalog.CHECKPOINT_NUMBER, (), self.pipeline.checkpoint_number)
         service.set(catalog.BUILD_INFO, (version("ml-observer"), platform.python_version()), 1)
         self.exporter.publish(self._gauges.snapshot(service))
+
+    def _references(self) -> Iterator[ReferenceState]:
+        for name, monitor in self.pipeline.monitors.items():
+            for key in monitor.versions:
+                reference, learner = monitor.references.get(key), monitor.learners.get(key)
+                if reference is not None:
+                    yield ReferenceState(
+                        name, key, reference.version, reference.summary.n, reference.description
+                    )
+                else:
+                    yield ReferenceState(name, key, "", len(learner.sample) if learner else 0, "")
 
     def _live(self) -> Values:
         """Gauges of the moment of the scrape."""
@@ -241,13 +260,21 @@ class Service:
         for stream, source in self.sources.items():
             for partition, messages in source.lag().items():
                 values.set(catalog.SOURCE_LAG, (stream, partition.source, str(partition.number)), messages)
+        if self.history is not None:
+            kept = self.history.reports
+            values.set(catalog.RECORDS_WRITTEN, (), kept.counts["written"])
+            for reason in ("full", "refused"):
+                values.set(catalog.RECORDS_DROPPED, (reason,), kept.counts[reason])
+            values.set(catalog.RECORDS_WAITING, (), kept.waiting)
+            values.set(catalog.HISTORY_UP, (), not kept.problem)
         return values
 
     def _ready(self) -> tuple[bool, Sequence[str]]:
         reasons = [] if self.engine.last_checkpoint else ["no checkpoint since the start yet"]
         for name, monitor in list(self.pipeline.monitors.items()):  # (the loop may add to either meanwhile)
             reasons += [f"model {name}, version {key}: {why}" for key, why in list(monitor.failed.items())]
-        return not reasons, reasons
+        well = not reasons
+        return well, [*reasons, *(self.history.problems() if self.history else ())]
 
 
 class _Each:

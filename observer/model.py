@@ -386,6 +386,27 @@ class QualityEstimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """How a column is spread in a window and in its reference, coarse enough for a picture.
+
+    Attributes
+    ----------
+    edges : tuple of float
+        Of the bars of a number that varies, one more than there are bars; empty where bars have names.
+    names : tuple of str
+        Of the bars of a category, or of a number with few values.
+    reference, window : tuple of float
+        Share of the rows in each bar. What lies beyond the edges is in the outermost bars.
+    """
+
+    column: str
+    edges: tuple[float, ...]
+    names: tuple[str, ...]
+    reference: tuple[float, ...]
+    window: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WindowReport:
     """A closed window and what was said of it."""
 
@@ -403,6 +424,8 @@ class WindowReport:
     """Of the version's watch, on the report of all events; None on those of segments."""
     estimates: tuple[QualityEstimate, ...] = ()
     """Its quality before labels, where the reference carries what that needs."""
+    distributions: tuple[Distribution, ...] = ()
+    """Of each column, on the report of all events and on those of segments that drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -546,6 +569,52 @@ class ObjectiveStanding:
         """The gravest of the alerts that fire."""
         firing = {alert.severity for alert in self.alerts if alert.firing}
         return "page" if "page" in firing else "ticket" if "ticket" in firing else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceState:
+    """What the windows of a model version are compared with.
+
+    Attributes
+    ----------
+    reference : str
+        Its version; empty while one is learnt.
+    rows : int
+        So far, while it is learnt.
+    """
+
+    model: str
+    version: str
+    reference: str
+    rows: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """A model version as its latest windows leave it.
+
+    Attributes
+    ----------
+    recent : tuple of (int, int, str)
+        Start, rows and status of the last windows, oldest first.
+    inputs, quality : EvidenceReport or None
+        Where its watches stand.
+    seen : float
+        When the latest window was recorded, seconds since the epoch.
+    """
+
+    model: str
+    version: str
+    start: int
+    end: int
+    rows: int
+    status: str
+    reference: str
+    seen: float
+    recent: tuple[tuple[int, int, str], ...]
+    inputs: EvidenceReport | None
+    quality: EvidenceReport | None
 
 
 class LedgerRow(NamedTuple):

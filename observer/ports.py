@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from detectors.summaries.outcomes import Outcomes
 from detectors.summaries.table import TableSummary
 from observer.model import (
+    EvidenceReport,
+    Finding,
     Judged,
     Messages,
+    ObjectiveStanding,
     Partition,
     QualityReport,
+    ReferenceState,
     Rejected,
     Said,
+    Tier,
+    VersionState,
     WindowReport,
 )
 
@@ -159,3 +165,62 @@ class Reports(Protocol):
 
     def quality(self, report: QualityReport) -> None:
         """A cohort's quality changed, or became final."""
+
+
+class History(Protocol):
+    """Past results, for the page and the API; from any thread.
+
+    Whatever fails behind it raises `Retryable`. Lists are newest first unless said otherwise; `before` leaves
+    out what starts (of findings: ends) at that time, milliseconds, or later.
+    """
+
+    def revision(self) -> int:
+        """Grows whenever anything was written."""
+
+    def versions(self, model: str | None = None) -> list[VersionState]:
+        """Every model version with its latest windows, by name."""
+
+    def windows(
+        self, model: str, version: str, segment: str = "", *, before: int | None = None, limit: int = 100
+    ) -> list[WindowReport]:
+        """Windows without their findings and evidence."""
+
+    def segments(self, model: str, version: str, start: int) -> list[WindowReport]:
+        """The windows of all segments that start at `start`, by name."""
+
+    def evidence(
+        self, model: str, version: str, watch: str, *, before: int | None = None, limit: int = 100
+    ) -> list[tuple[int, EvidenceReport]]:
+        """Start of each window, and where the watch stood after it."""
+
+    def quality(
+        self,
+        model: str,
+        version: str,
+        arm: str = "",
+        segment: str = "",
+        *,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[QualityReport]:
+        """Cohorts as they are now known."""
+
+    def findings(
+        self,
+        model: str | None = None,
+        version: str | None = None,
+        tiers: Sequence[Tier] = (),
+        *,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[tuple[str, Finding]]:
+        """Findings, each with its id; of some tiers, or of all."""
+
+    def finding(self, identity: str) -> Finding | None:
+        """The finding of that id."""
+
+    def objectives(self, model: str | None = None) -> list[ObjectiveStanding]:
+        """Where every objective stands, by model and name."""
+
+    def references(self, model: str | None = None) -> list[ReferenceState]:
+        """What the windows of each version are compared with, by model."""

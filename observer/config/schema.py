@@ -29,6 +29,7 @@ from observer.pipeline.spec import FeatureSpec, LearnSpec, ModelSpec
 from observer.slo import ObjectiveSpec
 from observer.sources.files import FilesSpec
 from observer.sources.kafka import KafkaSpec
+from observer.stores.history import HistorySpec
 from observer.stores.lmdb import StateSpec
 from observer.windows import Milliseconds
 
@@ -160,7 +161,7 @@ class ModelConfig(ModelSpec):
 
 
 class HttpConfig(_Section):
-    """The web server: `/metrics`, `/healthz`, `/readyz`."""
+    """The web server: the page, its API, `/metrics`, `/healthz`, `/readyz`."""
 
     host: str = "127.0.0.1"
     """Address to listen on; `0.0.0.0` for every IPv4 address of the machine, `::` for every IPv6 one."""
@@ -168,6 +169,8 @@ class HttpConfig(_Section):
     """0 takes a free one, which the log names."""
     token: SecretStr = SecretStr("")
     """What requests that act (accept a reference, close an incident) must bear; without one none may."""
+    read_token: SecretStr = SecretStr("")
+    """What requests that read the page or the API must bear; without one all may. `token` will do too."""
 
 
 class CapsConfig(_Section):
@@ -198,6 +201,8 @@ class Config(_Section):
     """What one message and one model may cost."""
     state: StateSpec = StateSpec(path=Path("observer-state"))
     """Where the service keeps what it must not lose."""
+    history: HistorySpec = HistorySpec()
+    """Past results, for the page and its API."""
     http: HttpConfig = HttpConfig()
     """The web server."""
     series: CapsConfig = CapsConfig()

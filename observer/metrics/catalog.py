@@ -490,6 +490,22 @@ REFERENCE_FAILED = Metric(
 )
 
 # --- the service ---
+RECORDS_WRITTEN = Metric(
+    "observer_history_records_written_total", "counter", (), "", "Results that the history's database took."
+)
+RECORDS_DROPPED = Metric(
+    "observer_history_records_dropped_total",
+    "counter",
+    ("reason",),
+    "",
+    "Results that are missing in the history: the buffer was full, or the database refused them.",
+)
+RECORDS_WAITING = Metric(
+    "observer_history_records_waiting", "gauge", (), "", "Results that the database has not taken yet."
+)
+HISTORY_UP = Metric(
+    "observer_history_up", "gauge", (), "", "1 while the history's database takes what it is given; else 0."
+)
 SERIES_CAPPED = Metric(
     "observer_series_capped",
     "gauge",
@@ -568,6 +584,7 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
             SLO_EXHAUSTION,
         ),
         "References": (REFERENCE_INFO, REFERENCE_ROWS, REFERENCE_LEARNING, REFERENCE_FAILED),
+        "History": (RECORDS_WRITTEN, RECORDS_DROPPED, RECORDS_WAITING, HISTORY_UP),
         "The service": (
             SERIES_CAPPED,
             BUILD_INFO,

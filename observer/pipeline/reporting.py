@@ -13,6 +13,7 @@ from detectors.summaries.histogram import Histogram
 from detectors.summaries.table import TableSummary
 from observer.model import ColumnState, Finding, Judged, QualityReport, QualityValue, Said, WindowReport
 from observer.pipeline.cohorts import CohortKey
+from observer.pipeline.distributions import distributions
 from observer.pipeline.inputs import Window
 from observer.pipeline.monitor import Monitor
 from observer.ports import Judge
@@ -49,6 +50,9 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
         judged,
         findings,
         tuple(_columns(summary)),
+        distributions=tuple(distributions(reference.summary, summary))
+        if reference is not None and (status == "drift" or (status == "stable" and not window.key.segment))
+        else (),
     )
 
 

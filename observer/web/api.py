@@ -21,7 +21,8 @@ Render: TypeAlias = Callable[[str], tuple[bytes, str]]
 """`Accept` header -> body and content type."""
 
 Probe: TypeAlias = Callable[[], tuple[bool, Sequence[str]]]
-"""Whether all is well, and a line for each reason why not. Must answer at once: it runs in the event loop."""
+"""Whether all is well, and a line for each reason why not, or worth a look all the same. Must answer
+at once: it runs in the event loop."""
 
 _INDEX = """\
 observer
@@ -104,7 +105,7 @@ def create_app(
     def answer(probe: Probe) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(_: Request) -> Response:
             well, reasons = probe()
-            text = "ok\n" if well else "".join(f"{reason}\n" for reason in reasons)
+            text = "ok\n" * well + "".join(f"{reason}\n" for reason in reasons)
             return PlainTextResponse(text, 200 if well else 503, headers=_HEADERS)
 
         return endpoint

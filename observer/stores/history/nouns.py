@@ -1,0 +1,54 @@
+"""Nouns of the model as bytes and back; what a newer service added is left out, or has its default."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from observer.model import EvidenceReport, Finding
+
+T = TypeVar("T")
+MOST_STREAMS = 50
+"""Of one evidence report: those raised, and the strongest."""
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be kept")
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
+_DECODERS: dict[type, msgspec.msgpack.Decoder[Any]] = {}
+
+
+def encode(noun: object) -> bytes:
+    """Bytes of a dataclass; floats that are no numbers stay what they are."""
+    return zlib.compress(_ENCODER.encode(noun), 1)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """The noun that gave `data`."""
+    if kind not in _DECODERS:
+        _DECODERS[kind] = msgspec.msgpack.Decoder(kind)
+    found: T = _DECODERS[kind].decode(zlib.decompress(data))
+    return found
+
+
+def shortened(report: EvidenceReport) -> EvidenceReport:
+    """The report with at most `MOST_STREAMS` streams."""
+    ranked = sorted(report.streams, key=lambda one: (not one.tier, -one.evidence))
+    return replace(report, streams=tuple(ranked[:MOST_STREAMS]))
+
+
+def finding_id(finding: Finding) -> str:
+    """16 hexadecimal digits that name a finding, whoever sees it and however often."""
+    window = finding.window
+    parts = (window.model, window.version, window.segment, str(window.start), str(finding.end))
+    whole = "\0".join((*parts, finding.subject, finding.detector, finding.tier))
+    return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -1,0 +1,199 @@
+"""Past results out of the database, as nouns of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, func, select, tuple_
+
+from observer.model import (
+    EvidenceReport,
+    Finding,
+    ObjectiveStanding,
+    QualityReport,
+    ReferenceState,
+    Tier,
+    VersionState,
+    WindowReport,
+)
+from observer.stores.history import tables
+from observer.stores.history.database import Database
+from observer.stores.history.nouns import decode
+
+RECENT = 48
+"""Windows in `VersionState.recent`."""
+
+
+class HistoryReader:
+    """The port `History`, for any thread; every method raises `Retryable` when the database fails."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def revision(self) -> int:
+        """Grows whenever anything was written."""
+        with self._database.reading() as connection:
+            return int(connection.execute(select(tables.META.c.revision)).scalar_one())
+
+    def versions(self, model: str | None = None) -> list[VersionState]:
+        """Every model version with its latest windows, by name."""
+        table = tables.VERSIONS
+        wanted = select(table).order_by(table.c.model, table.c.version)
+        if model is not None:
+            wanted = wanted.where(table.c.model == model)
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted).all()
+            recent = _recent(connection, model)
+            watches = {watch: _latest_evidence(connection, watch, model) for watch in ("inputs", "quality")}
+        return [
+            VersionState(
+                **row._asdict(),
+                recent=tuple(recent.get((row.model, row.version), ())),
+                inputs=watches["inputs"].get((row.model, row.version)),
+                quality=watches["quality"].get((row.model, row.version)),
+            )
+            for row in rows
+        ]
+
+    def windows(
+        self, model: str, version: str, segment: str = "", *, before: int | None = None, limit: int = 100
+    ) -> list[WindowReport]:
+        """The windows that start before `before` (milliseconds), newest first."""
+        table = tables.WINDOWS
+        wanted = _keyed(table, model=model, version=version, segment=segment)
+        return self._nouns(_page(wanted, table, before, limit), WindowReport)
+
+    def segments(self, model: str, version: str, start: int) -> list[WindowReport]:
+        """The windows of all segments that start at `start`, by name."""
+        table = tables.WINDOWS
+        wanted = _keyed(table, model=model, version=version, start=start).where(table.c.segment != "")
+        return self._nouns(wanted.order_by(table.c.segment).limit(200), WindowReport)
+
+    def evidence(
+        self, model: str, version: str, watch: str, *, before: int | None = None, limit: int = 100
+    ) -> list[tuple[int, EvidenceReport]]:
+        """Start of each window and where the watch stood after it, newest first."""
+        table = tables.EVIDENCE
+        wanted = _page(_keyed(table, model=model, version=version, watch=watch), table, before, limit)
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted.add_columns(table.c.start)).all()
+        return [(row.start, decode(row.data, EvidenceReport)) for row in rows]
+
+    def quality(
+        self,
+        model: str,
+        version: str,
+        arm: str = "",
+        segment: str = "",
+        *,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[QualityReport]:
+        """The cohorts that start before `before`, newest first."""
+        table = tables.QUALITY
+        wanted = _keyed(table, model=model, version=version, arm=arm, segment=segment)
+        return self._nouns(_page(wanted, table, before, limit), QualityReport)
+
+    def findings(
+        self,
+        model: str | None = None,
+        version: str | None = None,
+        tiers: Sequence[Tier] = (),
+        *,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[tuple[str, Finding]]:
+        """Findings of windows that end before `before`, newest first, each with its id."""
+        table = tables.FINDINGS
+        wanted = select(table.c.id, table.c.data)
+        for column, value in ((table.c.model, model), (table.c.version, version)):
+            wanted = wanted.where(column == value) if value is not None else wanted
+        wanted = wanted.where(table.c.tier.in_(tiers)) if tiers else wanted
+        wanted = wanted.where(table.c.end < before) if before is not None else wanted
+        wanted = wanted.order_by(table.c.end.desc(), table.c.id).limit(limit)
+        with self._database.reading() as connection:
+            return [(row.id, decode(row.data, Finding)) for row in connection.execute(wanted)]
+
+    def finding(self, identity: str) -> Finding | None:
+        """The finding of that id."""
+        wanted = select(tables.FINDINGS.c.data).where(tables.FINDINGS.c.id == identity)
+        return next(iter(self._nouns(wanted, Finding)), None)
+
+    def objectives(self, model: str | None = None) -> list[ObjectiveStanding]:
+        """Where every objective stands, by model and name."""
+        table = tables.OBJECTIVES
+        keys = [table.c[name] for name in ("model", "name", "version", "arm", "segment")]
+        last = select(*keys, func.max(table.c.end)).group_by(*keys)
+        wanted = select(table.c.data).where(tuple_(*keys, table.c.end).in_(last)).order_by(*keys)
+        return self._nouns(
+            wanted if model is None else wanted.where(table.c.model == model), ObjectiveStanding
+        )
+
+    def references(self, model: str | None = None) -> list[ReferenceState]:
+        """What the windows of each version are compared with, by model."""
+        table = tables.REFERENCES
+        wanted = select(table.c.data).order_by(table.c.model, table.c.version)
+        wanted = wanted if model is None else wanted.where(table.c.model == model)
+        return self._nouns(wanted, ReferenceState)
+
+    def _nouns(self, wanted: Select[Any], kind: type[Any]) -> list[Any]:
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted).all()
+        return [decode(row.data, kind) for row in rows]
+
+
+def _keyed(table: Table, **key: str | int) -> Select[Any]:
+    wanted = select(table.c.data)
+    for name, value in key.items():
+        wanted = wanted.where(table.c[name] == value)
+    return wanted
+
+
+def _page(wanted: Select[Any], table: Table, before: int | None, limit: int) -> Select[Any]:
+    wanted = wanted.where(table.c.start < before) if before is not None else wanted
+    return wanted.order_by(table.c.start.desc()).limit(limit)
+
+
+def _recent(connection: Connection, model: str | None) -> dict[tuple[str, str], list[tuple[int, int, str]]]:
+    """Start, rows and status of the last windows of all events of each version, oldest first."""
+    last, window = tables.VERSIONS, tables.WINDOWS
+    span = RECENT * (last.c.end - last.c.start)
+    wanted = (
+        select(window.c.model, window.c.version, window.c.start, window.c.rows, window.c.status)
+        .join(
+            last,
+            (window.c.model == last.c.model)
+            & (window.c.version == last.c.version)
+            & (window.c.segment == "")
+            & (window.c.start > last.c.start - span),
+        )
+        .order_by(window.c.model, window.c.version, window.c.start)
+    )
+    wanted = wanted if model is None else wanted.where(last.c.model == model)
+    found: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+    for name, version, start, rows, status in connection.execute(wanted):
+        found.setdefault((name, version), []).append((start, rows, status))
+    return found
+
+
+def _latest_evidence(
+    connection: Connection, watch: str, model: str | None
+) -> dict[tuple[str, str], EvidenceReport]:
+    last, table = tables.VERSIONS, tables.EVIDENCE
+    newest = (
+        select(func.max(table.c.start))
+        .where(table.c.model == last.c.model, table.c.version == last.c.version, table.c.watch == watch)
+        .correlate(last)
+        .scalar_subquery()
+    )
+    wanted = select(table.c.model, table.c.version, table.c.data).join(
+        last,
+        (table.c.model == last.c.model)
+        & (table.c.version == last.c.version)
+        & (table.c.watch == watch)
+        & (table.c.start == newest),
+    )
+    wanted = wanted if model is None else wanted.where(last.c.model == model)
+    rows = connection.execute(wanted)
+    return {(row.model, row.version): decode(row.data, EvidenceReport) for row in rows}
