@@ -461,6 +461,8 @@ class QualityReport:
     """Of the version's watch of quality, on its final report over all arms and segments."""
     estimates: tuple[QualityEstimate, ...] = ()
     """What was said of it before its labels came, on final reports over all arms."""
+    correct: int | None = None
+    """Labelled predictions that were right, however few there are; None for a regression."""
 
     @property
     def coverage(self) -> float:

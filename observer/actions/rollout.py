@@ -10,13 +10,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from detectors.experiment.arms import Arms
 from detectors.experiment.design import DesignTest
 from detectors.experiment.difference import Band, Difference
 from detectors.experiment.fairness import SampleRatio
 from detectors.summaries.packing import pack, unpack
+from observer.actions.spec import ApprovalSpec, as_approval
 from observer.windows import Milliseconds, duration
 
 Result = Literal["promoted", "rolled_back", "aborted"]
@@ -60,8 +61,6 @@ class RolloutSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    objective: Annotated[str, Field(min_length=1)]
-    """Name of the objective whose good events are compared."""
     target: Annotated[str, Field(min_length=1)]
     """Name of the traffic target under `targets`."""
     steps: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 5.0, 20.0, 50.0)
@@ -84,6 +83,12 @@ class RolloutSpec(BaseModel):
     """After so long without a verdict it pauses as inconclusive."""
     watch: Annotated[Milliseconds, Field(ge=0)] = 86_400_000
     """After promotion a page about the new version rolls it back, for so long."""
+    start: Literal["by_hand", "after_retrain"] = "by_hand"
+    """`after_retrain`: a retraining that names a new version starts a rollout of it."""
+    approval: Annotated[ApprovalSpec, BeforeValidator(as_approval)] = ApprovalSpec(mode="automatic")
+    """Whose word a step up needs; going back needs nobody's."""
+    promote_approval: Annotated[ApprovalSpec, BeforeValidator(as_approval)] = ApprovalSpec(mode="required")
+    """Whose word promotion needs."""
     randomised: bool = True
     """Whether the platform draws the arm for each request; where it does not (sticky sessions, shares by
     number of replicas) evidence is approximate, and a person must promote."""
@@ -111,7 +116,7 @@ class Cohort(NamedTuple):
     start, end : float
         Event time, seconds since the epoch.
     outcomes : Arms
-        Labelled requests; hits are good events.
+        Labelled requests; hits were predicted right.
     labelled : Arms
         All requests; hits are those with a label.
     errors, slow : Arms or None
@@ -220,7 +225,7 @@ class Rollout:
 
     @property
     def band(self) -> Band:
-        """Good events: rate of the challenger less that of the champion, with bounds valid at all times."""
+        """Right predictions: the challenger's rate less the champion's, with bounds valid at all times."""
         # Tightest after a few thousand requests in two equal arms, at the rate so far.
         rate = min(max(self.design.hits / self.design.n, 0.01), 0.99)
         planned = max(self.spec.minimum * len(self.spec.steps), 1_000) * rate * (1 - rate) / 2
@@ -273,7 +278,7 @@ class Rollout:
         if self.slow.more >= guard:
             return self._say("rollback", 0.0, "slower", "the challenger is slow more often")
         if self.design.fewer >= math.log(2 / spec.alpha):
-            return self._say("rollback", 0.0, "worse", f"good events: {self._told()}")
+            return self._say("rollback", 0.0, "worse", f"right predictions: {self._told()}")
         return None
 
     def _unfair(self, *, drift: bool) -> Step | None:
@@ -302,7 +307,7 @@ class Rollout:
             if not spec.randomised:
                 detail = f"it looks {reason.replace('_', ' ')}, but requests are not divided at random"
                 return self._say("pause", self.share, "not_randomised", detail)
-            return self._say("promote", 100.0, reason, f"good events: {self._told()}")
+            return self._say("promote", 100.0, reason, f"right predictions: {self._told()}")
         if now >= self.started + spec.deadline / 1000:
             detail = f"no verdict in {duration(spec.deadline)}: {self._told()}"
             return self._say("pause", self.share, "inconclusive", detail)

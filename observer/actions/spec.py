@@ -41,7 +41,8 @@ class WhenSpec(_Section):
         return self
 
 
-def _approval(value: object) -> object:
+def as_approval(value: object) -> object:
+    """`automatic` and `required` alone, as a mapping."""
     return {"mode": value} if isinstance(value, str) else value
 
 
@@ -82,7 +83,7 @@ class RuleSpec(_Section):
     do: Literal["retrain", "rollback", "notify"]
     target: Annotated[str, Field(min_length=1)]
     """Name under `targets`."""
-    approval: Annotated[ApprovalSpec, BeforeValidator(_approval)] = ApprovalSpec(mode="required")
+    approval: Annotated[ApprovalSpec, BeforeValidator(as_approval)] = ApprovalSpec(mode="required")
     cooldown: Annotated[Milliseconds, Field(ge=0)] = 86_400_000
     """After it has fired, it rests for so long."""
     fresh_labels: Annotated[int, Field(ge=0)] = 0

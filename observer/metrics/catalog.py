@@ -42,7 +42,11 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "by that of the label.",
         "window": "How far a burn rate looks back, such as `5m` or `30d`.",
         "severity": "`page` or `ticket`.",
-        "bound": "Of a 95% band: `earliest`, `expected`, `latest`.",
+        "bound": "Of a 95% band: `earliest`, `expected`, `latest`; `lower`, `estimate`, `upper`.",
+        "rule": "Name of a rule of the model's actions.",
+        "action": "`retrain`, `set_weights`, `promote`, `rollback` or `notify`.",
+        "direction": "`better` or `worse`: what the evidence is of.",
+        "hash": "SHA-256 of the newest row; a row changed later changes every one after it.",
         "service_version": "Release of the service.",
         "python_version": "Python it runs on.",
     }
@@ -463,6 +467,73 @@ SLO_EXHAUSTION = Metric(
     "When the budget will be spent if it goes on like this; absent where it lasts or is spent.",
 )
 
+# --- actions ---
+ACTION_EVALUATIONS = Metric(
+    "observer_action_evaluations_total",
+    "counter",
+    ("model", "rule", "reason"),
+    "",
+    "What rules made of what set them off, by reason, each cause once: intended, duplicate, dry_run, frozen, "
+    "cooldown, rate_limit, concurrent, labels_too_few.",
+)
+ACTION_REPORTS_DROPPED = Metric(
+    "observer_action_reports_dropped_total",
+    "counter",
+    (),
+    "",
+    "Results that rules and rollouts never saw because they were too far behind.",
+)
+ACTIONS_OPEN = Metric(
+    "observer_actions_open",
+    "gauge",
+    ("model", "action", "state"),
+    "",
+    "Actions that have not ended: waiting, held, approved, sending, running, stuck.",
+)
+ACTIONS_ENDED = Metric(
+    "observer_actions_ended_total",
+    "counter",
+    ("model", "action", "state"),
+    "",
+    "Actions that ended: succeeded, failed, rejected, expired, stopped.",
+)
+LEDGER_ROWS = Metric("observer_ledger_rows", "gauge", (), "", "Rows of the ledger of actions.")
+LEDGER_HEAD = Metric(
+    "observer_ledger_head_info",
+    "gauge",
+    ("hash",),
+    "",
+    "Always 1; names the newest row of the ledger.",
+)
+ROLLOUT_SHARE = Metric(
+    "observer_rollout_share_ratio",
+    "gauge",
+    ("model", "version"),
+    "ratio",
+    "Share of the traffic that the challenger gets.",
+)
+ROLLOUT_DIFFERENCE = Metric(
+    "observer_rollout_difference",
+    "gauge",
+    ("model", "version", "bound"),
+    "",
+    "Rate of right predictions of the challenger less the champion's: lower, estimate, upper.",
+)
+ROLLOUT_EVIDENCE = Metric(
+    "observer_rollout_evidence",
+    "gauge",
+    ("model", "version", "direction"),
+    "",
+    "Decimal logarithm of the evidence that the challenger is better, or worse.",
+)
+ALERTMANAGER_DOWN = Metric(
+    "observer_alertmanagers_down",
+    "gauge",
+    (),
+    "",
+    "Alertmanagers that could not be told the last time.",
+)
+
 # --- references ---
 REFERENCE_INFO = Metric(
     "observer_reference_info",
@@ -582,6 +653,18 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
             SLO_BURN_RATE,
             SLO_ALERT,
             SLO_EXHAUSTION,
+        ),
+        "Actions": (
+            ACTION_EVALUATIONS,
+            ACTION_REPORTS_DROPPED,
+            ACTIONS_OPEN,
+            ACTIONS_ENDED,
+            LEDGER_ROWS,
+            LEDGER_HEAD,
+            ROLLOUT_SHARE,
+            ROLLOUT_DIFFERENCE,
+            ROLLOUT_EVIDENCE,
+            ALERTMANAGER_DOWN,
         ),
         "References": (REFERENCE_INFO, REFERENCE_ROWS, REFERENCE_LEARNING, REFERENCE_FAILED),
         "History": (RECORDS_WRITTEN, RECORDS_DROPPED, RECORDS_WAITING, HISTORY_UP),

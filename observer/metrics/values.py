@@ -39,7 +39,7 @@ class Snapshot:
 
 
 class Counters:
-    """Counters and histograms since the start of the process, written by one thread and read by any.
+    """Counters and histograms since the start of the process; each metric is written by one thread.
 
     Count once per batch and outcome, not per event. A metric keeps the first `limit` series it meets, later
     ones count under `other`: a series that changed places would look like a restart.

@@ -115,13 +115,12 @@ def quality_report(
     assert monitor.cohorts is not None  # noqa: S101 - the caller took `key` from the cohorts
     cohort = monitor.cohorts.get(key)
     end = key.start + monitor.spec.window.size
-    values = []
-    if cohort.labelled >= monitor.spec.min_labels:
-        values = [
-            QualityValue(f"{m.name}.{m.class_name}" if m.class_name else m.name, m.value, m.error, m.n)
-            for m in evaluate(cohort.outcomes)
-            if m.value is not None
-        ]
+    known = [
+        QualityValue(f"{m.name}.{m.class_name}" if m.class_name else m.name, m.value, m.error, m.n)
+        for m in (evaluate(cohort.outcomes) if cohort.labelled else ())
+        if m.value is not None
+    ]
+    values = known if cohort.labelled >= monitor.spec.min_labels else []
     return QualityReport(
         monitor.name,
         key.version,
@@ -134,4 +133,5 @@ def quality_report(
         cohort.predictions,
         cohort.labelled,
         tuple(values),
+        correct=next((round(v.value * v.rows) for v in known if v.metric == "accuracy"), None),
     )

@@ -19,7 +19,7 @@ START = 1_800_000_000.0
 
 
 def spec(**changes: Any) -> RolloutSpec:
-    return RolloutSpec.model_validate({"objective": "accuracy", "target": "serving", **changes})
+    return RolloutSpec.model_validate({"target": "serving", **changes})
 
 
 def rollout(**changes: Any) -> Rollout:

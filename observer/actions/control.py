@@ -1,0 +1,262 @@
+"""The control plane: what was found becomes decisions, what people say is followed, what is open goes on.
+
+One thread, beside the data path: databases and targets may be slow. Reports wait in a bounded queue; what is
+seen again after a crash gives the same causes, so nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from observer.actions.alerts import action_alerts
+from observer.actions.approval import follow, rulings
+from observer.actions.engine import ActionEngine
+from observer.actions.ledger import FINAL, Action
+from observer.actions.policy import Evaluation, Trigger, evaluate, scheduled
+from observer.actions.rollouts import Rollouts, States
+from observer.actions.spec import ActionsSpec
+from observer.actions.triggers import of_objective, of_quality, of_window
+from observer.errors import ConfigError, Retryable
+from observer.metrics import Counters, Values, catalog
+from observer.model import Alert, ObjectiveStanding, QualityReport, WindowReport
+
+log = logging.getLogger(__name__)
+
+MOST_REPORTS: Final = 20_000
+MOST_COHORTS: Final = 5_000
+MOST_EVALUATIONS: Final = 1_000
+EPISODE: Final = "episode/"
+
+
+class Alerting(Protocol):
+    """Where open actions are shown and people answer."""
+
+    def show(self, alerts: Mapping[str, Alert], now: float) -> None:
+        """What lasts from now on, by key."""
+
+    def tick(self, now: float) -> list[str]:
+        """Tell it where it is time."""
+
+    def silences(self) -> list[dict[str, Any]]:
+        """All silences."""
+
+
+@dataclass(slots=True)
+class Control:
+    """Decides, listens, and keeps everything going.
+
+    Parameters
+    ----------
+    specs : mapping
+        Configured model -> what is done about its findings.
+    standings : callable
+        Where all objectives stand.
+    utc_offset : callable
+        Model -> hours by which its users' local time is ahead of UTC.
+    ask_every : float
+        Seconds between looks at the silences.
+    """
+
+    specs: Mapping[str, ActionsSpec]
+    engine: ActionEngine
+    rollouts: Rollouts
+    states: States
+    counters: Counters
+    standings: Callable[[], Sequence[ObjectiveStanding]]
+    utc_offset: Callable[[str], float]
+    alerting: Alerting | None = None
+    base_url: str = ""
+    ask_every: float = 5.0
+    evaluations: dict[tuple[str, str, str], Evaluation] = field(default_factory=dict)
+    """The last ones, by model, rule and cause."""
+    down: Sequence[str] = ()
+    """Members of the alerting that cannot be told."""
+    _inbox: queue.Queue[WindowReport | QualityReport] = field(
+        default_factory=lambda: queue.Queue(MOST_REPORTS)
+    )
+    _outside: deque[Trigger] = field(default_factory=lambda: deque(maxlen=1_000))
+    _labels: dict[str, deque[tuple[float, str, int]]] = field(default_factory=dict)
+    _asked: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Start the rollouts that a crash came between."""
+        begun = {rollout.model: rollout.started for rollout, _ in self.rollouts.all()}
+        latest = {
+            action.order.model: action
+            for action in self.engine.ledger.actions.values()
+            if action.order.kind == "retrain" and action.state == "succeeded"
+        }
+        for model, action in latest.items():
+            if begun.get(model, 0.0) < action.rows[-1].at:
+                self._follow_up(action)
+
+    # From other threads
+
+    def window(self, report: WindowReport) -> None:
+        """A window closed and was judged."""
+        if not report.key.segment:
+            self._put(report)
+
+    def quality(self, report: QualityReport) -> None:
+        """A cohort's quality changed, or became final."""
+        if not report.segment and not report.arm:
+            self._put(report)
+
+    def alert(self, trigger: Trigger) -> None:
+        """An alert from outside."""
+        self._outside.append(trigger)
+
+    def _put(self, report: WindowReport | QualityReport) -> None:
+        try:
+            self._inbox.put_nowait(report)
+        except queue.Full:
+            self.counters.add(catalog.ACTION_REPORTS_DROPPED, (), 1)
+
+    # The thread's own
+
+    def tick(self, now: float) -> None:
+        """One turn: raises nothing that a target or a server of alerts could cause."""
+        triggers = self._read()
+        triggers += [self._outside.popleft() for _ in range(len(self._outside))]
+        standings = self.standings()
+        burning = {}
+        for standing in standings:
+            began = self._episode(standing, now)
+            triggers += of_objective(standing, began)
+            if standing.severity == "page":
+                burning[standing.model, standing.version] = f"{standing.name} burns its budget"
+        for model, spec in self.specs.items():
+            triggers += scheduled(spec, model, now)
+        for trigger in triggers:
+            self._evaluate(trigger, now)
+        self._listen(now)
+        self.engine.tick(now)
+        self.rollouts.tick(now, burning)
+        if self.alerting is not None:
+            self.alerting.show(action_alerts(self.engine.ledger.open, self.base_url), now)
+            self.down = self.alerting.tick(now)
+
+    def done(self, action: Action) -> None:
+        """An action ended."""
+        order = action.order
+        self.counters.add(catalog.ACTIONS_ENDED, (order.model, order.kind, action.state), 1)
+        self._follow_up(action)
+
+    def _follow_up(self, action: Action) -> None:
+        """A retraining that names a new version may start its rollout."""
+        order, version = action.order, str(action.result.get("version", ""))
+        spec = self.rollouts.specs(order.model)
+        wanted = spec is not None and spec.start == "after_retrain"
+        if order.kind == "retrain" and action.state == "succeeded" and version and wanted:
+            champion = str(order.parameters.get("version", ""))
+            try:
+                self.rollouts.start(order.model, champion, version, action.rows[-1].at)
+            except ConfigError as error:
+                log.warning("no rollout after retraining: model=%s %s", order.model, error)
+
+    def _read(self) -> list[Trigger]:
+        triggers: list[Trigger] = []
+        while True:
+            try:
+                report = self._inbox.get_nowait()
+            except queue.Empty:
+                return triggers
+            if isinstance(report, WindowReport):
+                self.rollouts.window(report)
+                triggers += of_window(report)
+            else:
+                self.rollouts.quality(report)
+                triggers += of_quality(report)
+                cohorts = self._labels.setdefault(report.model, deque(maxlen=MOST_COHORTS))
+                cohorts.append((report.start / 1000, report.version, report.labelled))
+
+    def _evaluate(self, trigger: Trigger, now: float) -> None:
+        spec = self.specs.get(trigger.model)
+        if spec is None:
+            return
+        past = [one for one in self.engine.ledger.actions.values() if one.order.model == trigger.model]
+        labels = self._labelled(trigger)
+        offset = self.utc_offset(trigger.model)
+        for one in evaluate(spec, trigger, past, now, labels=labels, utc_offset=offset):
+            key = (trigger.model, one.rule, trigger.cause)
+            before = self.evaluations.pop(key, None)
+            self.evaluations[key] = one
+            while len(self.evaluations) > MOST_EVALUATIONS:
+                del self.evaluations[next(iter(self.evaluations))]
+            if before is None or before.reason != one.reason:
+                self.counters.add(catalog.ACTION_EVALUATIONS, (trigger.model, one.rule, one.reason), 1)
+                if one.reason != "duplicate":
+                    log.info(
+                        "rule evaluated: model=%s rule=%s reason=%s cause=%s %s",
+                        trigger.model,
+                        one.rule,
+                        one.reason,
+                        trigger.cause,
+                        one.detail,
+                    )
+            if one.reason == "intended" and one.order is not None:
+                self.engine.propose(one.order, now)
+
+    def _labelled(self, trigger: Trigger) -> int:
+        """Labelled predictions since the change began, each cohort as last reported."""
+        since = trigger.since or 0.0
+        latest = {
+            (start, version): labelled
+            for start, version, labelled in self._labels.get(trigger.model, ())
+            if start >= since
+        }
+        return sum(latest.values())
+
+    def _episode(self, standing: ObjectiveStanding, now: float) -> float:
+        """When the objective began to burn as it does: kept, so that a restart begins no new decision."""
+        key = f"{EPISODE}{standing.model}/{standing.name}/{standing.version}"
+        kept = self.states.get(key)
+        tier, _, began = (kept or b"").decode().partition("@")
+        if not standing.severity:
+            if kept is not None:
+                self.states.delete(key)
+            return now
+        if tier != standing.severity:
+            self.states.put(key, f"{standing.severity}@{now}".encode())
+            return now
+        return float(began)
+
+    def _listen(self, now: float) -> None:
+        waits = any(not action.final for action in self.engine.ledger.open)
+        if self.alerting is None or not waits or now < self._asked + self.ask_every:
+            return
+        self._asked = now
+        try:
+            said = rulings(self.alerting.silences(), self.engine.ledger.open)
+        except Retryable as error:
+            log.warning("silences cannot be read: %s", error)
+            return
+        follow(self.engine, said, now)
+
+    def publish(self, values: Values) -> None:
+        """Add the gauges: for any thread."""
+        ledger = self.engine.ledger
+        counted = Counter((a.order.model, a.order.kind, a.state) for a in list(ledger.actions.values()))
+        for (model, kind, state), count in counted.items():
+            if state not in FINAL:
+                values.set(catalog.ACTIONS_OPEN, (model, kind, state), count)
+        values.set(catalog.LEDGER_ROWS, (), ledger.length)
+        values.set(catalog.LEDGER_HEAD, (ledger.head,), 1)
+        for rollout, _ in self.rollouts.all():
+            where = (rollout.model, rollout.challenger)
+            values.set(catalog.ROLLOUT_SHARE, where, rollout.share / 100)
+            if rollout.history:
+                last = rollout.history[-1]
+                for bound in ("lower", "estimate", "upper"):
+                    values.set(catalog.ROLLOUT_DIFFERENCE, (*where, bound), getattr(last, bound))
+                for direction in ("better", "worse"):
+                    evidence = getattr(last, direction) / math.log(10)
+                    values.set(catalog.ROLLOUT_EVIDENCE, (*where, direction), evidence)
+        if self.alerting is not None:
+            values.set(catalog.ALERTMANAGER_DOWN, (), len(self.down))

@@ -1,0 +1,273 @@
+"""All rollouts: cohorts in, orders out, each state saved before anything is ordered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from observer.actions.base import Approval, Kind, Order
+from observer.actions.cohorts import Pairs
+from observer.actions.engine import SELF, ActionEngine
+from observer.actions.ledger import Action
+from observer.actions.rollout import Rollout, RolloutSpec, Step
+from observer.errors import ConfigError
+from observer.model import QualityReport, WindowReport
+
+log = logging.getLogger(__name__)
+
+PREFIX = "rollout/"
+
+
+class States(Protocol):
+    """Small named values of the action engine, in the service's database."""
+
+    def get(self, key: str) -> bytes | None:
+        """The value."""
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set it; durable when this returns."""
+
+    def delete(self, key: str) -> None:
+        """Remove it."""
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Keys and values under a prefix, in order."""
+
+
+@dataclass(slots=True)
+class _Running:
+    rollout: Rollout
+    pairs: Pairs
+    last_order: str = ""
+    """Id of the order that is under way or was the last."""
+    drift: bool = False
+    page: str = ""
+    looked: float = 0.0
+    said: str = ""
+    """The last decision, for people: `wait gathering: ...`."""
+
+
+@dataclass(slots=True)
+class Rollouts:
+    """At most one rollout a model.
+
+    Parameters
+    ----------
+    states : States
+    engine : ActionEngine
+    specs : callable
+        Model -> how its challengers meet the champion; None where it has none.
+    largest_step : callable
+        Model -> the most percent by which a step may raise the share.
+    read : callable
+        Name of a traffic target -> the share that it is asked for, percent; None while it cannot be read.
+    """
+
+    states: States
+    engine: ActionEngine
+    specs: Callable[[str], RolloutSpec | None]
+    largest_step: Callable[[str], float]
+    read: Callable[[str], float | None]
+    look_every: float = 60.0
+    """Seconds between looks at a share that nobody should have changed."""
+    _running: dict[str, _Running] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value in self.states.scan(PREFIX):
+            rollout = Rollout.from_bytes(value)
+            running = self._add(rollout)
+            own = [a for a in self.engine.ledger.actions.values() if a.order.why.get("rollout") == rollout.id]
+            running.last_order = own[-1].id if own else ""
+            log.info("rollout goes on: key=%s share=%g", key, rollout.share)
+
+    # People
+
+    def start(self, model: str, champion: str, challenger: str, now: float) -> Rollout:
+        """Begin one; raises `ConfigError` when it cannot be."""
+        spec = self.specs(model)
+        running = self._running.get(model)
+        if spec is None:
+            raise ConfigError([f"models.{model}.rollout: not configured; it names a traffic target"])
+        if not (champion and challenger) or champion == challenger:
+            raise ConfigError([f"champion {champion!r}, challenger {challenger!r}; accepted: two versions"])
+        if running is not None and not running.rollout.result:
+            other = running.rollout.challenger
+            raise ConfigError([f"model {model}: a rollout of {other} is under way; abort it first"])
+        rollout = Rollout(model, champion, challenger, spec, now, seen=now)
+        self._add(rollout)
+        self._save(rollout)
+        log.info("rollout starts: id=%s champion=%s challenger=%s", rollout.id, champion, challenger)
+        return rollout
+
+    def of(self, model: str) -> Rollout:
+        """The model's latest rollout; raises `ConfigError` when there is none."""
+        running = self._running.get(model)
+        if running is None:
+            raise ConfigError([f"model {model!r:.60}: it has no rollout"])
+        return running.rollout
+
+    def all(self) -> list[tuple[Rollout, str]]:
+        """Every rollout, and the last decision about it in words."""
+        return [(running.rollout, running.said) for running in self._running.values()]
+
+    def pause(self, model: str, actor: str) -> str:
+        """Stop advancing."""
+        return self._change(model, lambda rollout: rollout.pause(f"by {actor}"), "paused")
+
+    def resume(self, model: str) -> str:
+        """Go on."""
+        return self._change(model, lambda rollout: rollout.resume(), "goes on")
+
+    def promote(self, model: str, actor: str, now: float) -> str:
+        """Give the challenger all traffic, whatever the evidence."""
+        return self._by_hand(model, "promote", 100.0, actor, now)
+
+    def abort(self, model: str, actor: str, now: float) -> str:
+        """Give the champion all traffic back."""
+        return self._by_hand(model, "rollback", 0.0, actor, now)
+
+    def _by_hand(self, model: str, kind: Kind, share: float, actor: str, now: float) -> str:
+        running = self._open(model)
+        self._withdraw(running, actor, now)
+        step = Step("promote" if kind == "promote" else "rollback", share, "by_hand", f"by {actor}")
+        self._order(running, step, now, actor)
+        return f"{model}: {kind} ordered"
+
+    def _change(self, model: str, change: Callable[[Rollout], None], words: str) -> str:
+        running = self._open(model)
+        change(running.rollout)
+        self._save(running.rollout)
+        return f"{model}: rollout of {running.rollout.challenger} {words}"
+
+    def _open(self, model: str) -> _Running:
+        rollout = self.of(model)
+        if rollout.result:
+            raise ConfigError([f"model {model}: its rollout is over, {rollout.result}"])
+        return self._running[model]
+
+    # Reports
+
+    def quality(self, report: QualityReport) -> None:
+        """Take the quality of a cohort."""
+        running = self._running.get(report.model)
+        if running is not None and not running.rollout.result:
+            running.pairs.take(report)
+            evidence = report.evidence
+            if evidence is not None and report.version == running.rollout.challenger:
+                running.page = f"its {evidence.watch} changed" if evidence.incident is not None else ""
+
+    def window(self, report: WindowReport) -> None:
+        """Take whether the challenger's inputs have drifted."""
+        running = self._running.get(report.key.model)
+        challenger = running is not None and report.key.version == running.rollout.challenger
+        if running is not None and challenger and report.evidence is not None:
+            running.drift = report.evidence.incident is not None
+
+    def tick(self, now: float, burning: Mapping[tuple[str, str], str]) -> None:
+        """Take every rollout one step further; `burning` is what burns, by model and version."""
+        for model, running in self._running.items():
+            rollout = running.rollout
+            if rollout.result:
+                continue
+            before = rollout.to_bytes()
+            action = self.engine.ledger.actions.get(running.last_order)
+            if action is not None and not self._settled(running, action, now):
+                continue
+            self._look(running, now)
+            for cohort in running.pairs.cohorts(rollout.share):
+                rollout.observe(cohort, now)
+            page = running.page or burning.get((model, rollout.challenger), "")
+            step = rollout.decide(now, drift=running.drift, page=page, largest_step=self.largest_step(model))
+            said = f"{step.verb} {step.reason}: {step.detail}"
+            if said != running.said:
+                running.said = said
+                log.info("rollout: model=%s share=%g %s", model, rollout.share, said)
+            if step.verb == "pause":
+                rollout.pause(step.reason)
+            elif step.verb == "finish":
+                rollout.result = rollout.result or "promoted"
+            if rollout.to_bytes() != before:
+                self._save(rollout)
+            if step.verb in ("advance", "promote", "rollback"):
+                self._order(running, step, now, SELF)
+
+    def _settled(self, running: _Running, action: Action, now: float) -> bool:
+        """Whether the last order has ended, and what that means for the rollout."""
+        rollout = running.rollout
+        if not action.final:
+            urgent = rollout.decide(now).verb == "rollback" and action.order.kind != "rollback"
+            if urgent:
+                self._withdraw(running, SELF, now)
+            return urgent
+        share = float(action.order.parameters["share"])
+        if action.state == "succeeded" and share != rollout.share:
+            if rollout.share == 0 and share == 0:
+                return True
+            rollout.applied(share, now)
+            if share == 0:
+                rollout.result = "aborted" if action.order.why.get("reason") == "by_hand" else "rolled_back"
+            self._save(rollout)
+        elif action.state == "succeeded" and share == 0 and not rollout.result:
+            rollout.result = "aborted"
+            self._save(rollout)
+        elif action.state != "succeeded" and not rollout.paused:
+            rollout.pause(
+                "foreign_change"
+                if "somebody else" in action.detail
+                else f"{action.order.kind} {action.state}"
+            )
+            self._save(rollout)
+        return True
+
+    def _look(self, running: _Running, now: float) -> None:
+        """Notice that somebody else changed the share, and stop rather than fight."""
+        rollout = running.rollout
+        if rollout.paused or now < running.looked + self.look_every:
+            return
+        running.looked = now
+        share = self.read(rollout.spec.target)
+        if share is not None and abs(share - rollout.share) > 1e-6:
+            log.warning("rollout: model=%s %g%% was set, %g%% is there", rollout.model, rollout.share, share)
+            rollout.pause("foreign_change")
+            self._save(rollout)
+
+    def _withdraw(self, running: _Running, actor: str, now: float) -> None:
+        """A step that waits for somebody's word is not wanted any more."""
+        action = self.engine.ledger.actions.get(running.last_order)
+        if action is not None and action.state in ("waiting", "held"):
+            self.engine.rule(action.id, "reject", actor, "withdrawn: another decision was taken", now)
+
+    def _order(self, running: _Running, step: Step, now: float, actor: str) -> None:
+        rollout, spec = running.rollout, running.rollout.spec
+        kinds: Mapping[str, Kind] = {"advance": "set_weights", "promote": "promote", "rollback": "rollback"}
+        kind = kinds[step.verb]
+        approval = Approval("automatic")
+        if step.reason != "by_hand" and kind != "rollback":
+            wanted = spec.promote_approval if kind == "promote" else spec.approval
+            approval = wanted.approval(lowers_exposure=False)
+        # A step is one decision, made again only after the one before has ended.
+        number = sum(a.order.why.get("rollout") == rollout.id for a in self.engine.ledger.actions.values())
+        order = Order(
+            key=f"{rollout.id}/{number}/{kind}",
+            model=rollout.model,
+            kind=kind,
+            target=spec.target,
+            parameters={"share": step.share, "before": None if kind == "rollback" else rollout.share},
+            why={"reason": step.reason, "detail": step.detail, "rollout": rollout.id},
+            approval=approval,
+            created=now,
+            give_up=3_600.0,
+        )
+        action = self.engine.propose(order, now, actor)
+        if action is not None:
+            running.last_order = action.id
+
+    def _add(self, rollout: Rollout) -> _Running:
+        running = _Running(rollout, Pairs(rollout.champion, rollout.challenger))
+        self._running[rollout.model] = running
+        return running
+
+    def _save(self, rollout: Rollout) -> None:
+        self.states.put(f"{PREFIX}{rollout.model}", rollout.to_bytes())
