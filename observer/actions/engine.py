@@ -132,16 +132,25 @@ class ActionEngine:
                 continue
             if state == "waiting":
                 self._wait(action, now)
-            elif now >= order.created + order.give_up + self._waited(action):
-                self._fail(action, now, f"not done within {order.give_up:g} s; last: {action.detail}")
-            elif now < action.retry_at:
                 continue
-            elif state == "approved":
-                self._send(action, now)
-            elif state == "sending":
-                self._reconcile(action, now)
-            else:
-                self._follow(action, now)
+            late = now >= order.created + order.give_up + self._waited(action)
+            if state == "approved":
+                if late:
+                    self._give_up(action, now)
+                elif now >= action.retry_at:
+                    self._send(action, now)
+                continue
+            # What may have been done is asked for first, however late it is.
+            if now >= action.retry_at:
+                if state == "sending":
+                    self._reconcile(action, now, late=late)
+                else:
+                    self._follow(action, now)
+            if late and action.state == "running":
+                self._give_up(action, now)
+            elif late and action.state == "sending":
+                detail = f"it may have been done, and its target does not say: {action.detail}"
+                self._write(action, "stuck", SELF, now, {"detail": detail[:500]})
 
     # Steps
 
@@ -171,7 +180,7 @@ class ActionEngine:
         else:
             self._write(action, "accepted", SELF, now, {"reference": reference})
 
-    def _reconcile(self, action: Action, now: float) -> None:
+    def _reconcile(self, action: Action, now: float, *, late: bool) -> None:
         """It was sent, and what came of that is unknown: the service stopped, or the answer was lost."""
         target = self._targets.get(action.order.target)
         if target is None:
@@ -185,7 +194,7 @@ class ActionEngine:
                 self._fail(action, now, str(error))
             else:
                 if reference is None:
-                    self._send(action, now)
+                    self._give_up(action, now) if late else self._send(action, now)
                 else:
                     self._write(action, "accepted", SELF, now, {"reference": reference, "found": True})
         elif target.deduplicates:
@@ -243,6 +252,9 @@ class ActionEngine:
     def _postpone(self, action: Action, event: str, now: float, error: Exception) -> None:
         retry_at = now + backoff(action.attempts - 1)
         self._write(action, event, SELF, now, {"detail": str(error)[:500], "retry_at": retry_at})
+
+    def _give_up(self, action: Action, now: float) -> None:
+        self._fail(action, now, f"not done within {action.order.give_up:g} s; last: {action.detail}")
 
     def _fail(
         self, action: Action, now: float, detail: str, data: Mapping[str, object] | None = None

@@ -154,6 +154,27 @@ def test_nothing_runs_for_ever() -> None:
     assert "3600 s" in only(one).detail
 
 
+def test_after_a_long_absence_what_was_done_is_asked_for_before_it_counts_as_failed() -> None:
+    target = FakeTarget()
+    one = engine(MemoryStore(), target)
+    one.propose(order(give_up=3_600.0), NOW)
+    one.tick(NOW)
+    one.tick(NOW + 86_400)
+    assert only(one).state == "succeeded"
+
+    silent = FakeTarget(faults=[("after", lost())])
+    unknown = engine(MemoryStore(), silent)
+    unknown.propose(order(give_up=3_600.0), NOW)
+    unknown.tick(NOW)
+    silent.point = _unreachable
+    unknown.tick(NOW + 86_400)
+    assert only(unknown).state == "stuck", "it may have been done"
+
+
+def _unreachable() -> None:
+    raise Retryable("no connection")
+
+
 def test_what_somebody_else_changed_is_not_fought_over() -> None:
     target = FakeTarget(state=Progress("foreign", "weights are 30/70, set by argocd"))
     one = engine(MemoryStore(), target)
