@@ -39,6 +39,7 @@ _COMMANDS = {
     "export": "Hand a window to another package: evidently's report.",
     "reference": "Build, look at and accept reference profiles.",
     "incident": "Close the incidents of a model's version.",
+    "rules": "Print Prometheus rules for what a configuration watches.",
     "schema": "Print the contract of events, or of the configuration.",
 }
 

@@ -27,11 +27,13 @@ SLICE = 10_000
 def alert_rules(spec: ObjectiveSpec, size: int) -> tuple[AlertRule, ...]:
     """The rules that alert for an objective of a model whose windows last `size` milliseconds.
 
-    Rules whose long window exceeds the objective's own are left out.
+    Left out are those whose long window exceeds the objective's own, and those that could never fire: with a
+    target of 90% even errors alone burn no faster than 10.
     """
     gap = size if spec.is_condition else SLICE if isinstance(spec.indicator, Freshness) else 0
     longest = spec.window if spec.calendar is None else DAY * 366
-    return tuple(rule for rule in read(spec.burn_windows).spanning(gap) if rule.long <= longest)
+    rules = read(spec.burn_windows).spanning(gap)
+    return tuple(r for r in rules if r.long <= longest and r.factor * (1 - spec.target) < 1)
 
 
 def burn_windows(spec: ObjectiveSpec, rules: tuple[AlertRule, ...]) -> tuple[int, ...]:

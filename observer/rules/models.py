@@ -1,0 +1,199 @@
+"""Rules about models, beside their objectives: drift, tickets, data quality, missing data, labels."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from observer.config import ModelConfig
+from observer.metrics import Metric, catalog
+from observer.metrics.base import clean
+from observer.rules.base import Paper, Rule, Severity, group, quote
+from observer.windows import duration
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One model that the configuration names, or all others together.
+
+    Attributes
+    ----------
+    model : str
+        Empty for those that the configuration does not name.
+    others : tuple of str
+        The names that it does name.
+    """
+
+    model: str
+    others: tuple[str, ...]
+    spec: ModelConfig
+
+    def select(self, metric: Metric, extra: str = "") -> str:
+        """The metric's series of this model, or of all others, as PromQL."""
+        if self.model:
+            own = f"model={quote(self.model)}"
+        else:
+            names = "|".join(re.escape(clean(name)) for name in self.others)
+            own = f"model!~{quote(names)}" if names else ""
+        return f"{metric.name}{{{','.join(filter(None, (own, extra)))}}}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every alert about it bears."""
+        return {"model": self.model, "owner": self.spec.owner}
+
+    @property
+    def realised(self) -> list[str]:
+        """Objectives that rest on labels: what they say counts for more than any drift."""
+        return [name for name, spec in self.spec.objectives.items() if spec.waits_for_labels]
+
+
+def model_group(paper: Paper, watched: Watched) -> Rule:
+    """The rules of a model."""
+    rules = [
+        *_drift(paper, watched),
+        *_quality(paper, watched),
+        *_data(paper, watched),
+        *_labels(paper, watched),
+    ]
+    return group(f"observer-model-{watched.model}" if watched.model else "observer-models", rules)
+
+
+def _drift(paper: Paper, watched: Watched) -> list[Rule]:
+    """Incidents of inputs page only where no labels say what they do to quality."""
+    opened = f"max by (model, version) ({watched.select(catalog.INCIDENT_OPEN, _eq(watch='inputs'))}) == 1"
+    what = "the inputs or predictions of {{ $labels.model }} {{ $labels.version }} have changed"
+    severity: Severity = "ticket" if watched.model and watched.realised else "page"
+    if severity == "ticket":
+        told = _objective(watched.model, watched.realised[0])
+        summary = _capital(what)
+    else:
+        told = "Nothing says what it does to quality: no objective rests on labels. "
+        summary = f"With no objective on labels, {what}"
+    rules = [
+        paper.alert("ObserverDrift", opened, severity, "drift", summary, told + _strongest(), watched.labels)
+    ]
+    streams = f"max by (model, version, column, statistic) ({watched.select(catalog.STREAM_TIER)}) == 1"
+    rules.append(
+        paper.alert(
+            "ObserverDriftTicket",
+            streams,
+            "ticket",
+            "drift",
+            "{{ $labels.model }} {{ $labels.version }}: {{ $labels.column }} moved: {{ $labels.statistic }}",
+            "Enough evidence for a ticket, not for a page; see observer_stream_effect for how much.",
+            watched.labels,
+        )
+    )
+    return rules
+
+
+def _quality(paper: Paper, watched: Watched) -> list[Rule]:
+    opened = f"max by (model, version) ({watched.select(catalog.INCIDENT_OPEN, _eq(watch='quality'))}) == 1"
+    severity: Severity = "ticket" if watched.model and watched.realised else "page"
+    return [
+        paper.alert(
+            "ObserverQualityDrop",
+            opened,
+            severity,
+            "quality",
+            "Labels say that the quality of {{ $labels.model }} {{ $labels.version }} has changed",
+            "The watch of quality has opened an incident. " + _strongest(),
+            watched.labels,
+        )
+    ]
+
+
+def _data(paper: Paper, watched: Watched) -> list[Rule]:
+    limits, window = paper.thresholds, watched.spec.window
+    hold = duration(limits.hold)
+    late = (window.size + window.lateness + limits.model_silent) / 1000
+    ended = f"max by (model) ({watched.select(catalog.WINDOW_END, _eq(segment=''))})"
+    wrong = watched.select(catalog.COLUMN_TYPE_ERRORS, _eq(segment=""))
+    accepted = watched.select(catalog.EVENTS, 'stream="predictions",outcome=~"accepted|late_folded"')
+    rejected = watched.select(catalog.EVENTS, _eq(stream="predictions", outcome="rejected"))
+    span = duration(max(limits.hold, 60_000))
+    unusable = f"sum by (model) (rate({rejected}[{span}]))"
+    used = f"sum by (model) (rate({accepted}[{span}]))"
+    return [
+        paper.alert(
+            "ObserverModelSilent",
+            f"time() - {ended} > {late:g}",
+            "page",
+            "data",
+            "{{ $labels.model }} has sent nothing for {{ $value | humanizeDuration }}",
+            f"Its last window ended so long ago; windows last {duration(window.size)}. No drift is seen and "
+            "no budget is spent while nothing comes.",
+            watched.labels,
+        ),
+        paper.alert(
+            "ObserverTypeErrors",
+            f"max by (model, version, column) ({wrong}) > {limits.type_errors:g}",
+            "ticket",
+            "data",
+            "{{ $labels.model }} {{ $labels.version }}: {{ $labels.column }} has values of a wrong type",
+            "{{ $value | humanizePercentage }} of the last window; they count as invalid, not as missing.",
+            watched.labels,
+            hold,
+        ),
+        paper.alert(
+            "ObserverRejectedEvents",
+            f"{unusable} / ({unusable} + {used}) > {limits.rejected:g}",
+            "ticket",
+            "data",
+            "Events of {{ $labels.model }} cannot be used",
+            "{{ $value | humanizePercentage }} of them are in the dead letters, each with its reason.",
+            watched.labels,
+            hold,
+        ),
+    ]
+
+
+def _labels(paper: Paper, watched: Watched) -> list[Rule]:
+    limits = paper.thresholds
+    covered = watched.select(catalog.LABEL_COVERAGE, _eq(maturity="matured", segment="", arm=""))
+    return [
+        paper.alert(
+            "ObserverLabelCoverage",
+            f"min by (model, version) ({covered}) < {limits.label_coverage:g}",
+            "ticket",
+            "labels",
+            "Labels of {{ $labels.model }} {{ $labels.version }} stay away",
+            "Only {{ $value | humanizePercentage }} of the predictions of a matured window have theirs, so "
+            "quality and objectives rest on few.",
+            watched.labels,
+            duration(limits.hold),
+        )
+    ]
+
+
+def _eq(**labels: str) -> str:
+    return ",".join(f'{name}="{value}"' for name, value in labels.items())
+
+
+def _strongest() -> str:
+    """The columns of the open incident, in the text of an alert."""
+    evidence = f'{catalog.STREAM_EVIDENCE.name}{{model=%q,version=%q,segment=\\"\\"}}'
+    raised = f"{catalog.STREAM_TIER.name} == 2"
+    found = f"{evidence} and on(model, version, column, statistic) {raised}"
+    query = f'(printf "topk(3, max by (column, statistic) ({found}))" .Labels.model .Labels.version)'
+    each = "{{ .Labels.statistic }} of {{ .Labels.column }}; "
+    return (
+        f"{{{{ with query {query} }}}}Strongest evidence: {{{{ range . }}}}{each}{{{{ end }}}}{{{{ end }}}}"
+    )
+
+
+def _objective(model: str, name: str) -> str:
+    """How the first realised objective burns: the likely effect of the drift."""
+    metric = catalog.SLO_BURN_RATE.name
+    labels = f'model={quote(model)},objective={quote(name)},window="1d"'
+    query = json.dumps(f"{metric}{{{labels}}}", ensure_ascii=False)
+    return (
+        f"Likely effect: {{{{ with query {query} }}}}the objective {name} burns its budget at "
+        '{{ . | first | value | printf "%.2g" }}x over a day.{{ else }}no labels of a day say.{{ end }} '
+    )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,119 @@
+"""The rule file: as it was read by a person, as promtool understands it, and never without a runbook.
+
+`python -m tests.unit.rules.test_rules` writes that of today into `rules.yaml`: read it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+
+from observer.config import load
+from observer.errors import ConfigError
+from observer.metrics import catalog
+from observer.rules import thresholds, write
+from observer.rules.base import select
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+KNOWN = {metric.name for metric in chain.from_iterable(catalog.SECTIONS.values())}
+
+
+def rules() -> str:
+    return write(load(HERE / "observer.yaml"), thresholds())
+
+
+def every(kind: str) -> list[dict]:
+    return [rule for group in yaml.safe_load(rules())["groups"] for rule in group["rules"] if kind in rule]
+
+
+def promtool(*arguments: str) -> str:
+    tool = shutil.which("promtool")
+    assert tool is not None, "install Debian's prometheus, which brings promtool"
+    ran = subprocess.run([tool, *arguments], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_the_rules_are_those_that_were_read():
+    assert (HERE / "rules.yaml").read_text() == rules()
+
+
+def test_promtool_finds_nothing_wrong():
+    assert "SUCCESS" in promtool("check", "rules", str(HERE / "rules.yaml"))
+
+
+def test_the_alerts_fire_as_promised():
+    """Series in, alerts out; see the file."""
+    assert "SUCCESS" in promtool("test", "rules", str(HERE / "promtool.yaml"))
+
+
+def test_every_alert_says_what_a_person_needs():
+    for alert in every("alert"):
+        assert alert["labels"]["severity"] in {"page", "ticket"}
+        assert {"summary", "description", "runbook_url"} <= alert["annotations"].keys()
+        assert (ROOT / alert["annotations"]["runbook_url"]).is_file(), alert["alert"]
+        if "model" in alert["labels"] and alert["labels"]["model"] == "churn":
+            assert alert["labels"]["owner"] == "growth"
+
+
+def test_every_runbook_has_its_alert():
+    pages = {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")}
+    assert pages == {alert["alert"] for alert in every("alert")}
+
+
+def test_every_metric_is_in_the_catalog():
+    text = rules()
+    used = set(re.findall(r"\b(?:observer|process)_[a-z_]+\b(?=[{\[) ])", text))
+    assert used
+    assert used <= KNOWN
+
+
+def test_drift_pages_only_without_an_objective_on_labels():
+    severities = {
+        alert["labels"].get("model", ""): alert["labels"]["severity"]
+        for alert in every("alert")
+        if alert["alert"] == "ObserverDrift"
+    }
+    assert severities["churn"] == "ticket"
+    assert {severity for model, severity in severities.items() if model != "churn"} == {"page"}
+
+
+def test_a_label_that_a_metric_has_not_is_refused():
+    with pytest.raises(ValueError, match="no label colour"):
+        select(catalog.SLO_EVENTS, colour="red")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("stream_silent: soon", "stream_silent.*not a duration"),
+        ("label_coverge: 1", "label_coverge.*accepted keys: .*label_coverage"),
+        ("[", "no YAML"),
+    ],
+)
+def test_wrong_thresholds_are_named(tmp_path, text, told):
+    path = tmp_path / "thresholds.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        thresholds(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        thresholds(tmp_path / "none.yaml")
+
+
+def test_thresholds_of_a_file_replace_the_packaged_ones(tmp_path):
+    path = tmp_path / "thresholds.yaml"
+    path.write_text("stream_silent: 3s\n")
+    found = thresholds(path)
+    assert found.stream_silent == 3_000
+    assert found.model_copy(update={"stream_silent": thresholds().stream_silent}) == thresholds()
+
+
+if __name__ == "__main__":
+    (HERE / "rules.yaml").write_text(rules())
