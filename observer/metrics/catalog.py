@@ -21,7 +21,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "arm": "`champion` or `challenger`; empty for all arms together.",
         "column": "Feature, `@prediction`, `@score`, `@table` for all columns at once; "
         "`other` for those beyond a cap.",
-        "detector": "Name in the detector catalog, such as `ks`; of a page or ticket its first statistic.",
+        "detector": "Name in the detector catalog, such as `ks`, or `river.ADWIN` of another package; "
+        "of a page or ticket its first statistic.",
         "statistic": "What is watched of the column: `location`, `spread`, `total_variation`, `missing` ...",
         "tier": "`page`, `ticket` or `info`.",
         "watch": "`inputs`: what comes in and is predicted; `quality`: what labels say of it.",
