@@ -29,7 +29,6 @@ _CASES: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("evidently", "evidently", {"method": "psi"}),
     ("river", "river", {}),
     ("river", "river", {"detector": "PageHinkley"}),
-    ("river", "river", {"detector": "KSWIN"}),
 )
 
 
