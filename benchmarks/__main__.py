@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import consume, decode, join, judge, memory, peers, pipeline, scrape
+from benchmarks import client, consume, decode, join, judge, memory, peers, pipeline, scrape
 from tests.services.kafka import KafkaBroker
 
 RESULTS = Path("bench-results.json")
@@ -48,6 +48,14 @@ def rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
         found = results["scrape"]
         table.append((f"scrape of {found['series']:,} series", f"{found['http_seconds']:.2f} s", "1 s"))
     table.extend(
+        (
+            row["name"],
+            f"{row['cpu_us']:.1f} us a row, median {row['median_us']:.1f}",
+            _client_goal(row["name"]),
+        )
+        for row in results.get("client", [])
+    )
+    table.extend(
         (row["way"], f"{row['messages_per_cpu_s']:,.0f}/s", "") for row in results.get("consume", [])
     )
     table.extend(
@@ -57,12 +65,19 @@ def rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     return table
 
 
+def _client_goal(name: str) -> str:
+    if not name.startswith("client"):
+        return ""
+    return "5 us" if "frames" in name else "30 us"
+
+
 def main() -> None:
     """Measure everything, or what was asked for."""
     with_broker: dict[str, Callable[[str], Any]] = {
         "consume": consume.run,
         "pipeline": pipeline.run,
         "memory": memory.run,
+        "client": client.run,
     }
     alone: dict[str, Callable[[], Any]] = {
         "decode": decode.run,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
-from sys import getsizeof
 from typing import Any, Literal
 
-from observer.client.values import cells, milliseconds, name, plain
+from observer.client.values import BASIC, cells, milliseconds, name, plain
 
 Stream = Literal["predictions", "labels"]
 
@@ -15,7 +14,8 @@ NESTED = ("features", "scores", "tags", "embeddings")
 """Fields that hold names and values; as columns of a frame `features.amount` and so on."""
 
 _EVENT_BYTES = 700  # of an event without its cells: the dictionaries, the id, the time
-_CELL_BYTES = 100  # of a cell beside its value: its slot in the dictionary
+_CELL_BYTES = 130  # of a cell: its slot in the dictionary, and a number or the head of a text
+_NUMBER_BYTES = 32  # in the list of an embedding
 
 
 class Event:
@@ -31,7 +31,12 @@ class Event:
         for field in NESTED:
             nested = fields.get(field)
             if type(nested) is dict:
-                size += _CELL_BYTES * len(nested) + sum(map(getsizeof, nested.values()))
+                size += _CELL_BYTES * len(nested)
+                for value in nested.values():
+                    if type(value) is str:
+                        size += len(value)
+                    elif type(value) is list:
+                        size += _NUMBER_BYTES * len(value)
         self.size = size
 
     @property
@@ -107,6 +112,15 @@ class Frame:
 Item = Event | Frame
 
 
+_USUAL = len(("id", "model", "time", "features", "prediction"))
+_OTHER: dict[str, Callable[[Any], Any]] = {
+    "tags": cells,
+    "embeddings": lambda vectors: {name(key): listed(one) for key, one in vectors.items()},
+    "arm_probability": plain,
+    "latency_ms": plain,
+}
+
+
 def prediction(fields: dict[str, Any], classes: Sequence[str], feature_names: Sequence[str]) -> Event:
     """The event of one prediction, of fields as the caller gave them, everything copied that may change.
 
@@ -116,24 +130,29 @@ def prediction(fields: dict[str, Any], classes: Sequence[str], feature_names: Se
         Features, scores or the time cannot be read.
     """
     fields["features"] = named(fields["features"], feature_names, "features")
+    fields["prediction"] = _known(fields["prediction"], "prediction")
+    if len(fields) > _USUAL:
+        for field in fields.keys() & _OTHER.keys():
+            fields[field] = _OTHER[field](fields[field])
     scores = fields.get("scores")
     if scores is not None and type(scores) is not float:
         if isinstance(scores, Sequence) or getattr(scores, "ndim", 0) > 0:
             scores = named(scores, classes, "scores")
         fields["scores"] = cells(scores) if hasattr(scores, "keys") else plain(scores)
-    if fields.get("tags") is not None:
-        fields["tags"] = cells(fields["tags"])
-    if fields.get("embeddings") is not None:
-        fields["embeddings"] = {name(key): listed(one) for key, one in fields["embeddings"].items()}
-    for field in ("prediction", "arm_probability", "latency_ms"):
-        if field in fields:
-            fields[field] = plain(fields[field])
-    return Event("predictions", {field: value for field, value in fields.items() if value is not None})
+    return Event("predictions", fields)
+
+
+def _known(value: Any, field: str) -> str | int | float | bool:
+    """A prediction or a label; raises `ValueError` where it is null or NaN, which no event may have."""
+    known = value if type(value) in BASIC else plain(value)
+    if known is None or known != known:  # noqa: PLR0124 - NaN alone differs from itself
+        raise ValueError(f"`{field}` is {value!r}; accepted: a text, a number or a boolean")
+    return known
 
 
 def label(fields: dict[str, Any]) -> Event:
     """The event of one label."""
-    fields["label"] = plain(fields["label"])
+    fields["label"] = _known(fields["label"], "label")
     if fields.get("weight") is None:
         fields.pop("weight", None)
     else:
@@ -143,6 +162,8 @@ def label(fields: dict[str, Any]) -> Event:
 
 def named(values: Any, names: Sequence[str], what: str) -> dict[str, Any]:
     """Values by name: a mapping as it is, a row of values by the names given for it."""
+    if type(values) is dict:
+        return cells(values)
     if values is None:
         return {}
     if hasattr(values, "keys"):  # a mapping, or a row of a pandas frame

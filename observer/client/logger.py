@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from observer.client.messages import json_messages
 from observer.client.sender import Plan, Sender
 from observer.client.transports import Transport
 from observer.client.values import cells, milliseconds, name
+from observer.client.watch import P, Pending, R, Read, watched
 from observer.clock import SystemClock
 
 Format = Literal["auto", "json", "arrow"]
@@ -193,15 +194,17 @@ class PredictionLogger:
                 "time": int(_clock.now() * 1000) if time is None else milliseconds(time),
                 "features": features,
                 "prediction": prediction,
+            }
+            others = {
                 "scores": scores,
                 "tags": {**self._tags, **tags} if tags else self._tags or None,
                 "arm": arm,
                 "arm_probability": arm_probability,
                 "latency_ms": latency_ms,
                 "embeddings": embeddings,
+                "version": None if version is None else name(version),
             }
-            if version is not None:
-                fields["version"] = name(version)
+            fields.update((field, value) for field, value in others.items() if value is not None)
             self._put(items.prediction(fields, self.classes, self.feature_names))
         except Exception as error:  # must not reach the model
             self._sender.refuse("invalid", 1, error)
@@ -314,6 +317,35 @@ class PredictionLogger:
             self._put(frame)
         except Exception as error:  # must not reach the model
             self._sender.refuse("invalid", rows, error)
+
+    def prediction(self, features: Any = None, **fields: Any) -> Pending:
+        """A context manager around one call of the model; `fields` are those of `log`.
+
+        ```python
+        with logger.prediction(features) as one:
+            one.prediction = model.predict(features)
+        ```
+        """
+        return Pending(self, features, fields)
+
+    def watch(
+        self, *, read: Read | None = None, frame: bool = False
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """A decorator: log each call of a function, a coroutine function too, and how long it took.
+
+        Parameters
+        ----------
+        read : callable or None
+            (arguments as a tuple, result) -> the arguments of `log`, once per prediction. None: the first
+            argument is the features, the result the prediction.
+        frame : bool
+            Without `read`: they are those of `log_frame`.
+        """
+        return lambda function: watched(self, function, read, frame)
+
+    def refuse(self, error: Exception, rows: int = 1) -> None:
+        """Count predictions that could not be read from a call as dropped, with reason `invalid`."""
+        self._sender.refuse("invalid", rows, error)
 
     def stats(self) -> Stats:
         """What became of the events of this process."""

@@ -10,6 +10,7 @@ from typing import Any
 BASIC = frozenset({str, int, float, bool, type(None)})
 """Types that JSON and Arrow take as they are."""
 
+_TEXT = {str}
 _MISSING = frozenset({"NAType", "NaTType"})  # of pandas, by name: it is not imported for this
 
 
@@ -44,7 +45,7 @@ def name(value: Any) -> str:
 def cells(mapping: Mapping[Any, Any]) -> dict[str, Any]:
     """A copy of a mapping of names to scalars, its keys as text."""
     copied = dict(mapping)
-    if any(type(key) is not str for key in copied):
+    if not set(map(type, copied)) <= _TEXT:
         return {name(key): value for key, value in copied.items()}
     return copied
 
