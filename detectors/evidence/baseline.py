@@ -21,6 +21,8 @@ CLIP = 12.0
 """Largest |z| of one window."""
 LEAST_WINDOWS = 24
 """Reference windows below which a stream has no baseline at all."""
+_LEAST_SIGMA = 6.0
+"""The minimum effect over the smallest sigma that a stream is taken to have."""
 _INFINITE = 50.0  # logarithm of a distance over its median that is as good as infinite
 
 
@@ -195,8 +197,9 @@ def fit(streams: Streams, values: Floats, strata: Ints, total: int) -> Baseline:
     -----
     A stratum needs two windows: the residual of a single one is 0 and says nothing. A window that misses
     counts as unremarkable (residual 0) in the autocovariances, which keeps them positive semi-definite.
-    `σ` is at least a twelfth of the minimum effect, so that a nearly constant stream has to move by about
-    as much as matters before a window counts for the most it can.
+    `σ` is at least a sixth of the minimum effect: a nearly constant stream has to move by about twice as
+    much as matters before a window counts for the most it can, and that one window is then enough for the
+    bound on its effect to exceed the minimum.
     """
     values = np.asarray(values, np.float64)
     strata = np.asarray(strata, np.int64)
@@ -226,7 +229,7 @@ def fit(streams: Streams, values: Floats, strata: Ints, total: int) -> Baseline:
     # Rounding alone makes a constant stream move by some 1e-16 of its size.
     rounding = 1e-12 * np.abs(np.where(np.isfinite(x), x, 0.0)).max(axis=0, initial=0.0)
     transformed = np.where(streams.distance, np.log1p(streams.minimum / (2 * scale)), streams.minimum)
-    sigma = np.maximum.reduce([np.maximum(short, long) * unit, rounding, transformed / CLIP])
+    sigma = np.maximum.reduce([np.maximum(short, long) * unit, rounding, transformed / _LEAST_SIGMA])
     widening = np.sqrt(1 + 2 * np.sqrt(2 / R) + np.sqrt(2 * L / R))
     return Baseline(
         streams, scale, counts, mean, ar, sigma * widening, 2 / (np.sqrt(R) * widening), spread, windows
