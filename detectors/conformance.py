@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cache
 from typing import TypeAlias, TypeVar
 
@@ -319,7 +318,7 @@ def _check_verdict(verdict: Verdict, where: str) -> None:
     if verdict.status is Status.DRIFT and verdict.p_value is not None:
         _require(verdict.p_value < verdict.threshold, f"{where}: drift with p above its threshold")
     try:
-        json.dumps(asdict(verdict), allow_nan=False)
+        json.dumps(verdict._asdict(), allow_nan=False)
     except (TypeError, ValueError) as error:
         msg = f"{where}: {verdict!r} cannot be JSON: {error}"
         raise AssertionError(msg) from error

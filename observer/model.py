@@ -320,8 +320,7 @@ class Said:
     while there are too few reference windows for evidence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """One detector's verdict on one subject of a window."""
 
     subject: str

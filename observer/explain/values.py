@@ -144,8 +144,11 @@ _TIMES = {"start", "end", "since"}
 
 
 def _plain(value: object) -> object:
+    names: tuple[str, ...] = getattr(value, "_fields", ())  # of a named tuple
     if is_dataclass(value):
-        named = {one.name: getattr(value, one.name) for one in fields(value)}
+        names = tuple(one.name for one in fields(value))
+    if names:
+        named = {name: getattr(value, name) for name in names}
         return {
             name: _moment(one) if name in _TIMES and isinstance(one, int) else _plain(one)
             for name, one in named.items()
