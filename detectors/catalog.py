@@ -14,7 +14,9 @@ from detectors.adapters.evidently import Evidently
 from detectors.adapters.river import River
 from detectors.adapters.river_online import RiverOnline
 from detectors.base import Verdict
+from detectors.learned.domain_classifier import DomainClassifier
 from detectors.learned.fourier import FourierMmd
+from detectors.learned.mmd import MaximumMeanDiscrepancy
 from detectors.online.adwin import Adwin
 from detectors.online.calibration import Calibration
 from detectors.online.cramer_von_mises import OnlineCramerVonMises
@@ -22,7 +24,9 @@ from detectors.online.mmd import OnlineMMD
 from detectors.online.page_hinkley import PageHinkley
 from detectors.online.spec import Fed, OnlineSpec
 from detectors.registry import Parameter, Registry
+from detectors.statistical.anderson_darling import AndersonDarling
 from detectors.statistical.covariance import Covariance
+from detectors.statistical.cramer_von_mises import CramerVonMises
 from detectors.statistical.data_quality import (
     Constant,
     Duplicates,
@@ -44,6 +48,8 @@ ONLINE_GROUP = "observer.online_detectors"
 
 BUILT_IN: tuple[type[Spec], ...] = (
     KolmogorovSmirnov,
+    CramerVonMises,
+    AndersonDarling,
     Wasserstein,
     PopulationStability,
     JensenShannon,
@@ -52,6 +58,8 @@ BUILT_IN: tuple[type[Spec], ...] = (
     TotalVariation,
     Covariance,
     FourierMmd,
+    MaximumMeanDiscrepancy,
+    DomainClassifier,
     Missing,
     TypeErrors,
     OutOfRange,

@@ -101,7 +101,9 @@ class Registry(Generic[SpecT]):
             lines = []
             for problem in error.errors():
                 key = ".".join(map(str, problem["loc"]))
-                if problem["type"] == "extra_forbidden":
+                if not key:  # of the detector itself
+                    lines.append(f"detector {name!r}: {problem['msg'].removeprefix('Value error, ')}")
+                elif problem["type"] == "extra_forbidden":
                     accepted = ", ".join(sorted(set(spec.model_fields) - {"type"}))
                     lines.append(f"detector {name!r}: unknown parameter {key!r}; accepted: {accepted}")
                 else:

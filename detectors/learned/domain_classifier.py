@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from importlib.util import find_spec
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.special import ndtr
 
 from detectors.base import Bools, DetectorError, Floats, Verdict
@@ -19,6 +20,7 @@ _BLOCKS = 5
 _TREES = 50
 _SHUFFLES = 3  # of each column, for its importance
 _SEED = 20_261_103
+_LACKING = "needs scikit-learn: pip install 'ml-observer[learned]'"
 
 
 class DomainClassifier(Spec):
@@ -33,7 +35,7 @@ class DomainClassifier(Spec):
 
     Sees any change of the joint distribution that trees find, given enough rows; a finding names the columns
     that gave it away (`importance`). Small shifts are better seen by each column's own tests. Needs
-    scikit-learn, the extra `learned`; without it there is no answer.
+    scikit-learn, the extra `learned`; without it the detector cannot be built.
     Source: Lopez-Paz and Oquab, ICLR (2017).
     """
 
@@ -43,6 +45,12 @@ class DomainClassifier(Spec):
     min_rows: int = Field(100, ge=50, description="Sampled rows that each side must hold.")
     trees: int = Field(_TREES, ge=1, le=1000, description="Trees grown on each set of blocks.")
     named: int = Field(3, ge=0, description="Columns that a finding names.")
+
+    @model_validator(mode="after")
+    def _able(self) -> Self:
+        if find_spec("sklearn") is None:
+            raise ValueError(_LACKING)
+        return self
 
     def compare(
         self, reference: TableSummary, window: TableSummary, alpha: float | None = None
@@ -165,8 +173,7 @@ def _scored(x: Floats, y: Floats, trees: int) -> Iterator[_Block]:
             threadpool_limits,
         )
     except ImportError as error:
-        msg = "needs scikit-learn: pip install 'ml-observer[learned]'"
-        raise DetectorError(msg) from error
+        raise DetectorError(_LACKING) from error
     rows = np.concatenate((x, y))
     from_window = np.arange(len(rows)) >= len(x)
     block = np.concatenate((np.arange(len(x)) % _BLOCKS, np.arange(len(y)) % _BLOCKS))

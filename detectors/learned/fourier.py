@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from detectors.base import Floats, Ints, Verdict
 from detectors.learned.kernels import median_bandwidth
-from detectors.learned.rows import Layout
+from detectors.learned.rows import SAME_ROWS, Layout, per_reference
 from detectors.statistical.nulls import type_three_p_value
 from detectors.statistical.spec import Kind, Spec, shortage, verdicts
 from detectors.summaries.embeddings import EmbeddingSums, FeatureNull, fourier_features, unit
@@ -74,7 +72,7 @@ class FourierMmd(Spec):
                 mean = unit(fourier_features(rows)).mean(axis=0, keepdims=True)
                 found = discrepancy(known.mean, mean, *sizes, [known.null])
             else:
-                insufficient = {0: "the reference's sampled rows do not differ: no unit of distance"}
+                insufficient = {0: SAME_ROWS}
         return verdicts(self, *found, *sizes, alpha, insufficient)
 
 
@@ -116,28 +114,18 @@ def _tail(unbiased: float, factor: float, null: FeatureNull) -> float:
 
 
 class _Learnt(NamedTuple):
-    """What follows from a reference alone."""
-
-    keys: NDArray[np.uint64]
     layout: Layout
     bandwidth: float
     mean: Floats
     null: FeatureNull
 
 
-_KNOWN: WeakKeyDictionary[TableSummary, _Learnt] = WeakKeyDictionary()
-"""By reference, as long as it lives: it judges many windows."""
-
-
+@per_reference
 def _learnt(reference: TableSummary) -> _Learnt:
-    known = _KNOWN.get(reference)
-    if known is None or known.keys is not reference.sample.keys:
-        layout = Layout.of(reference)
-        rows = layout.rows(reference.sample)
-        width = median_bandwidth(rows)
-        mean, null = np.empty((0, 0)), FeatureNull(0.0, 0.0, 0.0)
-        if width > 0:
-            features = fourier_features(rows / width)
-            mean, null = unit(features).mean(axis=0, keepdims=True), FeatureNull.of(features)
-        known = _KNOWN[reference] = _Learnt(reference.sample.keys, layout, width, mean, null)
-    return known
+    layout = Layout.of(reference)
+    rows = layout.rows(reference.sample)
+    width = median_bandwidth(rows)
+    if not width > 0:
+        return _Learnt(layout, 0.0, np.empty((0, 0)), FeatureNull(0.0, 0.0, 0.0))
+    features = fourier_features(rows / width)
+    return _Learnt(layout, width, unit(features).mean(axis=0, keepdims=True), FeatureNull.of(features))

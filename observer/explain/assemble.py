@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from detectors.base import Column, DetectorError, Numbers, Status
+from detectors.learned.domain_classifier import importance
 from detectors.summaries.categories import as_categories
 from detectors.summaries.table import TableSummary
 from detectors.why.changes import changes
@@ -98,15 +99,7 @@ def explain(
 
 def _importance(before: TableSummary, now: TableSummary) -> tuple[tuple[str, float], ...]:
     _need_rows(before, now)
-    try:
-        from detectors.learned.domain_classifier import importance  # noqa: PLC0415 - takes an extra, and time
-
-        found = importance(before, now)
-    except ImportError as error:
-        if (error.name or "").startswith("sklearn"):
-            raise LackingError("importance needs scikit-learn; install ml-observer[learned]") from error
-        raise
-    return tuple((name, float(drop)) for name, drop in found)
+    return tuple(importance(before, now))
 
 
 def _need_rows(before: TableSummary, now: TableSummary) -> None:
