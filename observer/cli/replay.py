@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +18,12 @@ import click
 from observer.cli.main import config_option, log_to_stderr
 from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
+from observer.model import WindowKey
 
 if TYPE_CHECKING:
     from observer.metrics import Metric
     from observer.metrics.values import Snapshot
-    from observer.model import QualityReport, Stream, StreamEvidence, WindowReport
+    from observer.model import QualityEstimate, QualityReport, Stream, StreamEvidence, WindowReport
 
 _STREAMS: tuple[Stream, ...] = ("predictions", "labels")
 _EPILOG = """\b
@@ -38,7 +39,7 @@ def timestamp(milliseconds: int) -> str:
 
 
 class Lines:
-    """Gathers findings, and quality values once they are final.
+    """Gathers findings, quality values once they are final, and estimates where no label came.
 
     They are printed in an order of their own, because the order in which windows close depends on how
     events are spread over files.
@@ -49,12 +50,16 @@ class Lines:
         """How many closed, by status."""
         self.findings = 0
         self._lines: list[tuple[dict[str, Any], str]] = []
+        self._estimates: dict[WindowKey, tuple[int, tuple[QualityEstimate, ...]]] = {}
+        """End of a window, and what was said of its quality; until labels say it."""
 
     def window(self, report: WindowReport) -> None:
         """Take the window's findings."""
         key = report.key
         self.windows[report.status] += 1
         self.findings += len(report.findings)
+        if report.estimates:
+            self._estimates[key] = report.end, report.estimates
         for finding in report.findings:
             verdict = finding.verdict
             line = {
@@ -83,6 +88,12 @@ class Lines:
         """Take the cohort's values when no label can change them any more."""
         if not report.final:
             return
+        estimates = {one.metric: one for one in report.estimates}
+        realised = {value.metric for value in report.values}
+        if estimates:
+            left = tuple(one for one in report.estimates if one.metric not in realised)
+            key = WindowKey(report.model, report.version, report.segment, report.start)
+            self._estimates[key] = report.end, left
         for value in report.values:
             line = {
                 "kind": "quality",
@@ -102,11 +113,15 @@ class Lines:
                 "rows": value.rows,
             }
             text = f"{value.metric} {value.value:.4g} from {value.rows} labels ({report.maturity})"
+            said = estimates.get(value.metric)
+            if said is not None and said.value is not None:
+                line["estimate"] = _estimate(said)
+                text += f", estimated {said.value:.4g}"
             self._lines.append((line, text))
 
     def print(self, *, as_json: bool) -> None:
         """Print everything to standard output, in the order of event time."""
-        for line, text in sorted(self._lines, key=_order):
+        for line, text in sorted([*self._lines, *self._unlabelled()], key=_order):
             if as_json:
                 click.echo(json.dumps(line))
             else:
@@ -115,6 +130,40 @@ class Lines:
                     part for part in (line["model"], line["version"], arm, line["segment"]) if part
                 )
                 click.echo(f"{line['start']}  {line['kind']:<8} {where:<24} {text}")
+
+    def _unlabelled(self) -> Iterator[tuple[dict[str, Any], str]]:
+        """Estimates that no label has replaced."""
+        for key, (end, estimates) in self._estimates.items():
+            for one in estimates:
+                if one.value is None or one.low is None or one.high is None:
+                    continue
+                line = {
+                    "kind": "estimate",
+                    "model": key.model,
+                    "version": key.version,
+                    "segment": key.segment,
+                    "start": timestamp(key.start),
+                    "end": timestamp(end),
+                    "metric": one.metric,
+                    **_estimate(one),
+                }
+                skill = "not known" if one.skill is None else f"{one.skill:.2f}"
+                text = f"{one.metric} {one.value:.4g} ({one.low:.4g} to {one.high:.4g}), skill {skill}"
+                yield line, text if one.usable else f"{text}: not to be used"
+
+
+def _estimate(one: QualityEstimate) -> dict[str, Any]:
+    return {
+        "value": _rounded(one.value),
+        "low": _rounded(one.low),
+        "high": _rounded(one.high),
+        "method": one.method,
+        "rows": one.rows,
+        "skill": _rounded(one.skill),
+        "cohorts": one.cohorts,
+        "backtest": one.backtest,
+        "usable": one.usable,
+    }
 
 
 def _cause(cause: StreamEvidence) -> dict[str, Any]:

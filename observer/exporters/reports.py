@@ -23,7 +23,7 @@ class GaugeReports:
 
     def __init__(self, caps: Caps | None = None, keep: int = 24 * 3_600_000, horizon: int = 0) -> None:
         self._gauges = Gauges(caps)
-        self._keep = {"window": keep, "evidence": keep + horizon, "quality": keep + horizon}
+        self._keep = {"window": keep, "estimate": keep, "evidence": keep + horizon, "quality": keep + horizon}
         self._ends: dict[tuple[str, tuple[str, ...]], int] = {}
         self._newest: dict[str, int] = {}
 
@@ -62,8 +62,27 @@ class GaugeReports:
             for probability, value in column.quantiles:
                 values.set(catalog.COLUMN_QUANTILE, (*of_column, f"{probability:g}"), value)
         self._gauges.put((key.model, group), values)
+        self._estimates(report)
         if report.evidence is not None:
             self._evidence(key.model, key.version, report.end, report.evidence)
+
+    def _estimates(self, report: WindowReport) -> None:
+        """Replace the series of the estimates of the report's version and segment."""
+        key = report.key
+        group = ("estimate", key.version, key.segment)
+        if not report.estimates or not self._admit(key.model, group, report.end):
+            return
+        values = Values()
+        for one in report.estimates:
+            if one.value is None or one.low is None or one.high is None:
+                continue
+            series = (key.model, key.version, key.segment, one.metric)
+            values.set(catalog.QUALITY_ESTIMATE, series, one.value)
+            values.set(catalog.QUALITY_ESTIMATE_LOW, series, one.low)
+            values.set(catalog.QUALITY_ESTIMATE_HIGH, series, one.high)
+            if one.skill is not None:
+                values.set(catalog.QUALITY_ESTIMATE_SKILL, series, one.skill)
+        self._gauges.put((key.model, group), values)
 
     def _evidence(self, model: str, version: str, end: int, report: EvidenceReport) -> None:
         """Replace the series of a version's watch: streams of all events, of segments only those raised."""
@@ -105,6 +124,14 @@ class GaugeReports:
             values.set(catalog.QUALITY, (*where, item.metric), item.value)
             values.set(catalog.QUALITY_ERROR_BOUND, (*where, item.metric), item.error or 0.0)
         self._gauges.put((report.model, group), values)
+        if report.maturity == "matured" and not report.arm:
+            self._replace_estimates(report)
+
+    def _replace_estimates(self, report: QualityReport) -> None:
+        """What labels say of a window takes the place of what was estimated of it, or of an earlier one."""
+        key = (report.model, ("estimate", report.version, report.segment))
+        if key in self._ends and self._ends[key] <= report.end:
+            self._gauges.put(key, Values())
 
     def _admit(self, model: str, group: tuple[str, ...], end: int) -> bool:
         """Whether `end` is no older than what the group holds."""

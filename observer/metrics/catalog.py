@@ -535,6 +535,38 @@ ALERTMANAGER_DOWN = Metric(
     "Alertmanagers that could not be told the last time.",
 )
 
+# --- quality before labels: the last closed window, until a matured cohort replaces it ---
+QUALITY_ESTIMATE = Metric(
+    "observer_quality_estimate",
+    "gauge",
+    (*_WINDOW, "metric"),
+    "",
+    "Quality metric of the last closed window, estimated before its labels came, in its own unit.",
+)
+QUALITY_ESTIMATE_LOW = Metric(
+    "observer_quality_estimate_low",
+    "gauge",
+    (*_WINDOW, "metric"),
+    "",
+    "Lower end of the estimate's band, 95% if what the method assumes is true.",
+)
+QUALITY_ESTIMATE_HIGH = Metric(
+    "observer_quality_estimate_high",
+    "gauge",
+    (*_WINDOW, "metric"),
+    "",
+    "Upper end of the estimate's band.",
+)
+QUALITY_ESTIMATE_SKILL = Metric(
+    "observer_quality_estimate_skill",
+    "gauge",
+    (*_WINDOW, "metric"),
+    "",
+    "1 less the estimate's mean error over that of assuming no change, as labels came: use no estimate whose "
+    "skill is 0 or less, or not known (absent).",
+    fold="min",
+)
+
 # --- references ---
 REFERENCE_INFO = Metric(
     "observer_reference_info",
@@ -646,6 +678,12 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
         ),
         "Labels": (LABELS_JOINED, JOINS_PENDING, JOINS_EXPIRED, LABEL_DELAY, LABEL_MATURITY, LABEL_COVERAGE),
         "Quality": (QUALITY, QUALITY_ERROR_BOUND, QUALITY_ROWS),
+        "Quality before labels": (
+            QUALITY_ESTIMATE,
+            QUALITY_ESTIMATE_LOW,
+            QUALITY_ESTIMATE_HIGH,
+            QUALITY_ESTIMATE_SKILL,
+        ),
         "Objectives": (
             SLO_TARGET,
             SLO_EVENTS,

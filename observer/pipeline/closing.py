@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from detectors.quality import evaluate
 from observer.errors import ConfigError
 from observer.labels import LabelJoin
 from observer.metrics import Counters, catalog
-from observer.model import Finding, Said, Stream, WindowReport
+from observer.model import Finding, QualityReport, Said, Stream, WindowKey, WindowReport
 from observer.pipeline.cohorts import CohortKey
 from observer.pipeline.inputs import Window
 from observer.pipeline.monitor import Monitor
@@ -54,7 +55,9 @@ class Closing:
             judge = self.judges(monitor.name)
             stood = {version: self._resume(monitor, judge, version) for version in monitor.versions}
             for window in monitor.inputs.closed(monitor.last_closed()):
-                report = window_report(monitor, window, judge)
+                reference = monitor.references.get(window.key.version)
+                estimates = monitor.estimates.said(window.key, reference)
+                report = replace(window_report(monitor, window, judge), estimates=estimates)
                 last, said = stood[window.key.version].get("inputs", (None, None))
                 if said is not None:
                     news = said if last == window.key.start else Said(said.report, ())
@@ -95,7 +98,11 @@ class Closing:
         judge = self.judges(monitor.name)
         reports = [window_report(monitor, window, judge) for window in windows]
         said = self._watch(monitor, judge, windows, reports)
+        reference = monitor.references.get(windows[0].key.version)
         for window, report in zip(windows, reports, strict=True):
+            if report.rows >= monitor.spec.window.min_events:
+                estimates = monitor.estimates.close(window, reference, monitor.shape)
+                report = replace(report, estimates=estimates)  # noqa: PLW2901 - the same, and more
             monitor.close(window)
             if said is not None:
                 report = with_evidence(report, said)  # noqa: PLW2901 - the same, and what the watch says
@@ -180,7 +187,20 @@ class Closing:
             report = quality_report(monitor, key, reached, self.horizon, final=True)
             if said is not None and not (key.arm or key.segment):
                 report = replace(report, findings=said.findings, evidence=said.report)
-            self.reports.quality(report)
+            self.reports.quality(self._compared(monitor, key, report))
+
+    def _compared(self, monitor: Monitor, key: CohortKey, report: QualityReport) -> QualityReport:
+        """A final report with what was said before its labels came; the skill is by the cohorts before it."""
+        if key.arm:
+            return report
+        assert monitor.cohorts is not None  # noqa: S101 - the key is from there
+        window = WindowKey(monitor.name, key.version, key.segment, key.start)
+        reference = monitor.references.get(key.version)
+        estimates = monitor.estimates.said(window, reference, before=key.start)
+        cohort = monitor.cohorts.get(key)
+        if not key.segment and cohort.labelled >= monitor.spec.min_labels:
+            monitor.estimates.realised(window, reference, evaluate(cohort.outcomes))
+        return replace(report, estimates=estimates)
 
     def _reach(self, monitor: Monitor) -> int:
         """From the start of a window until the last label of its predictions can come, milliseconds."""

@@ -19,6 +19,7 @@ from observer.errors import ConfigError
 from observer.labels import Joined, LabelJoin, Outcome, record_dtype
 from observer.model import ARMS, Labels, Predictions, Schema
 from observer.pipeline.cohorts import Cohorts
+from observer.pipeline.estimates import Estimates
 from observer.pipeline.inputs import Inputs, Window, columns_of
 from observer.pipeline.learning import Learner, summarised_again
 from observer.pipeline.quality import Shape, settle
@@ -105,6 +106,8 @@ class Monitor:
         """Cohorts that matured at or before this were reported so; None before the first time."""
         hidden = frozenset(name for name, wish in self._overrides.privacy.items() if wish != "keep")
         self.inputs = Inputs(name, state, self.references, self._known.tables, spec.sample_rows, hidden)
+        self.estimates = Estimates(name, state, spec.estimate)
+        self.estimates.restore()
         self._restore()
         self._settle()
         self.cohorts: Cohorts | None = None
@@ -130,6 +133,7 @@ class Monitor:
     def save(self) -> None:
         """Write what changed into the state; the caller commits."""
         self.inputs.save()
+        self.estimates.save()
         if self.cohorts is not None:
             self.cohorts.save()
         fields: dict[str, Packable] = {
@@ -392,6 +396,7 @@ class Monitor:
         """Delete what is older than the retention."""
         before = self.last_closed() - self.spec.retention
         self.inputs.forget(before)
+        self.estimates.forget(before)
         if self.cohorts is not None:
             self.cohorts.forget(before)
 

@@ -13,6 +13,9 @@ from observer.references import SAMPLE_ROWS, Overrides, Privacy
 from observer.segments import SegmentSpec
 from observer.windows import Milliseconds, WindowSpec
 
+Wanted = Literal["auto", "pape", "bbse", "off"]
+"""How quality is estimated; see `ModelSpec.estimate`."""
+
 
 class LearnSpec(BaseModel):
     """Learn the reference from the first windows of live traffic."""
@@ -57,6 +60,9 @@ class ModelSpec(BaseModel):
     segments: Annotated[tuple[SegmentSpec, ...], Field(max_length=8)] = ()
     min_labels: Annotated[int, Field(ge=1)] = 100
     """Quality of a cohort with fewer labels is not given: it would be noise."""
+    estimate: Wanted = "auto"
+    """Quality before labels, where the reference was built with labels. auto: `cbpe`, from scores, or for
+    regression `dle`, from features; `pape` and `bbse` are for classifiers."""
     deduplicate: bool | None = None
     """Leave out predictions whose id came before; by default where labels are joined, which needs the ids."""
     sample_rows: Annotated[int, Field(ge=0, le=10_000)] = SAMPLE_ROWS

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 
 from detectors.base import Status as VerdictStatus
 from detectors.base import Verdict
-from observer.model import Finding, Judged, QualityReport, QualityValue, Tier, WindowReport
+from observer.model import (
+    Finding,
+    Judged,
+    QualityEstimate,
+    QualityReport,
+    QualityValue,
+    Tier,
+    WindowReport,
+)
 from observer.references import Reference
 from observer.terminal.words import describe, subject
 
@@ -100,6 +108,16 @@ class Row:
     def worst(self) -> Judged | None:
         """What the latest window says most strongly."""
         return None if self.latest is None else strongest(self.latest.judged)
+
+    @property
+    def estimate(self) -> QualityEstimate | None:
+        """The main metric of the latest window, while none of its labels say it."""
+        if self.latest is None:
+            return None
+        if any(start >= self.latest.key.start and main_value(r) for (start, _), r in self.cohorts.items()):
+            return None
+        by_name = {one.metric: one for one in self.latest.estimates if one.value is not None}
+        return next((by_name[name] for name in _MAIN if name in by_name), None)
 
     def quality(self, maturity: str) -> tuple[QualityReport, QualityValue] | None:
         """The latest cohort of that maturity with its main metric."""

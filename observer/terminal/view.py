@@ -153,7 +153,7 @@ def _models(rows: list[Row], width: int, *, wide: bool) -> Table:
         ("worst column", 18 if wide else 13, "left"),
         ("effect", 6, "right"),
         ("p", 6, "right"),
-        ("quality", 26 if wide else 14, "left"),
+        ("quality", 32 if wide else 14, "left"),
     ]
     if wide:
         columns.append(("cohorts", _COHORTS, "left"))
@@ -199,7 +199,7 @@ def _history(row: Row, width: int) -> Text:
 
 
 def _quality(row: Row, *, wide: bool) -> Text:
-    """The latest matured cohort; else the latest provisional one, marked by a tilde."""
+    """The latest matured cohort; the latest provisional one, marked by ~; the latest window's estimate, by ≈."""
     matured, fresh = row.quality("matured"), row.quality("provisional")
     out = Text()
     if matured is not None:
@@ -209,11 +209,22 @@ def _quality(row: Row, *, wide: bool) -> Text:
         out.append(" " if matured is not None else "")
         out.append(f"{name}~{_number(fresh[1])}", "italic")
         out.append(f" {share(round(fresh[0].coverage, 2))}", "dim")
+    estimate = row.estimate
+    if estimate is not None and estimate.value is not None and (wide or not len(out)):
+        # Before labels; in brackets where it is no better than assuming no change, or nobody knows.
+        name = "" if len(out) else _NAMES.get(estimate.metric, estimate.metric) + " "
+        text = f"{name}≈{_digits(estimate.value)}"
+        out.append(" " if len(out) else "")
+        out.append(text if estimate.usable else f"({text})", "cyan" if estimate.usable else "dim")
     return out
 
 
 def _number(value: QualityValue) -> str:
-    return f"{value.value:.3f}".removeprefix("0") if abs(value.value) < 10 else short(value.value)
+    return _digits(value.value)
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0") if abs(value) < 10 else short(value)
 
 
 def _value(value: QualityValue) -> str:

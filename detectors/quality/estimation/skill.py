@@ -97,10 +97,11 @@ class Skill:
             rows = np.concatenate((before[before[:, 0] != start], row))
             self.errors[name] = rows[np.argsort(rows[:, 0], kind="stable")][-self.size :]
 
-    def trust(self, name: str) -> Trust:
-        """The skill of a metric of the catalog."""
-        rows = self.errors.get(name)
-        if rows is None:
+    def trust(self, name: str, before: int | None = None) -> Trust:
+        """The skill of a metric of the catalog, by the cohorts that start before `before` if it is given."""
+        rows = self.errors.get(name, np.empty((0, 3)))
+        rows = rows if before is None else rows[rows[:, 0] < before]
+        if not len(rows):
             return Trust(None, 0, None, None, self.backtest)
         _, mae, constant = rows.mean(axis=0).tolist()
         known = len(rows) >= FEWEST and constant > 0
@@ -120,9 +121,12 @@ class Skill:
         return cls(fields.count("size"), bool(fields["backtest"]), errors)
 
 
-def trust(name: str, live: Skill, reference: Skill | None = None) -> Trust:
-    """The skill of a metric: as labels came, or while too few have, that of the reference's backtest."""
-    found = live.trust(name)
+def trust(name: str, live: Skill, reference: Skill | None = None, before: int | None = None) -> Trust:
+    """The skill of a metric: as labels came, or while too few have, that of the reference's backtest.
+
+    `before` as in `Skill.trust`, of what came.
+    """
+    found = live.trust(name, before)
     if found.cohorts >= FEWEST or reference is None:
         return found
     return reference.trust(name)
