@@ -18,7 +18,6 @@ import click
 from observer.cli.main import config_option, log_to_stderr
 from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
-from observer.model import WindowKey
 
 if TYPE_CHECKING:
     from observer.metrics import Metric
@@ -50,8 +49,8 @@ class Lines:
         """How many closed, by status."""
         self.findings = 0
         self._lines: list[tuple[dict[str, Any], str]] = []
-        self._estimates: dict[WindowKey, tuple[int, tuple[QualityEstimate, ...]]] = {}
-        """End of a window, and what was said of its quality; until labels say it."""
+        self._estimates: dict[tuple[str, str, str, int], tuple[int, tuple[QualityEstimate, ...]]] = {}
+        """Model, version, segment and start of a window -> its end, and estimates that no label replaced."""
 
     def window(self, report: WindowReport) -> None:
         """Take the window's findings."""
@@ -59,7 +58,7 @@ class Lines:
         self.windows[report.status] += 1
         self.findings += len(report.findings)
         if report.estimates:
-            self._estimates[key] = report.end, report.estimates
+            self._estimates[key.model, key.version, key.segment, key.start] = report.end, report.estimates
         for finding in report.findings:
             verdict = finding.verdict
             line = {
@@ -92,7 +91,7 @@ class Lines:
         realised = {value.metric for value in report.values}
         if estimates:
             left = tuple(one for one in report.estimates if one.metric not in realised)
-            key = WindowKey(report.model, report.version, report.segment, report.start)
+            key = (report.model, report.version, report.segment, report.start)
             self._estimates[key] = report.end, left
         for value in report.values:
             line = {
@@ -133,16 +132,16 @@ class Lines:
 
     def _unlabelled(self) -> Iterator[tuple[dict[str, Any], str]]:
         """Estimates that no label has replaced."""
-        for key, (end, estimates) in self._estimates.items():
+        for (model, version, segment, start), (end, estimates) in self._estimates.items():
             for one in estimates:
                 if one.value is None or one.low is None or one.high is None:
                     continue
                 line = {
                     "kind": "estimate",
-                    "model": key.model,
-                    "version": key.version,
-                    "segment": key.segment,
-                    "start": timestamp(key.start),
+                    "model": model,
+                    "version": version,
+                    "segment": segment,
+                    "start": timestamp(start),
                     "end": timestamp(end),
                     "metric": one.metric,
                     **_estimate(one),

@@ -199,7 +199,7 @@ def _history(row: Row, width: int) -> Text:
 
 
 def _quality(row: Row, *, wide: bool) -> Text:
-    """The latest matured cohort; the latest provisional one, marked by ~; the latest window's estimate, by ≈."""
+    """The latest matured cohort; by ~ the latest provisional one, by ≈ the latest window's estimate."""
     matured, fresh = row.quality("matured"), row.quality("provisional")
     out = Text()
     if matured is not None:

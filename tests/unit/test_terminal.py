@@ -14,6 +14,7 @@ from observer.model import (
     ColumnState,
     Finding,
     Judged,
+    QualityEstimate,
     QualityReport,
     QualityValue,
     WindowKey,
@@ -115,11 +116,11 @@ observer  01-05 09:00 UTC  x3,600  41,234 events  5,831/s  18 windows  up 1:01:1
 http://127.0.0.1:9464/metrics
 
 model          window          rows  worst column        effect       p  quality        \
-             cohorts           last windows
+                   cohorts           last windows
 churn 3        drift          1,204  income                0.35   1e-12  auc .812 90% ~.700 30%  \
-    ▇▇▇▇▇▇▆           ▁▁▁▁▁▁▆▅
+          ▇▇▇▇▇▇▆           ▁▁▁▁▁▁▆▅
 demand 3       stable         1,204  age                  0.012   0.400                 \
-                               ▁▁·▁▁▁
+                                     ▁▁·▁▁▁
 
 findings, 1 going on
 01-05 06:00      churn 3 covariance (over): x, effect 0.4 (covariance 0.4, p 1e-12)
@@ -238,6 +239,25 @@ def test_quality_prefers_the_matured_and_names_the_provisional() -> None:
     state.quality(quality(2, 0.81))
     assert "auc .810 90%" in text(state, 80, 24)
     assert "~" not in text(state, 80, 24)
+
+
+def estimated(value: float, skill: float | None) -> tuple[QualityEstimate, ...]:
+    of = (value, value - 0.01, value + 0.01, "cbpe", 1204, skill, 50)
+    return (QualityEstimate("accuracy", *of), QualityEstimate("roc_auc", *of))
+
+
+def test_an_estimate_stands_for_a_window_without_labels_in_brackets_if_it_has_no_skill() -> None:
+    state = State()
+    state.window(replace(window(5), estimates=estimated(0.75, 0.4)))
+    assert "auc ≈.750" in text(state, 80, 24)
+    assert "(" not in text(state, 80, 24)
+    state.window(replace(window(6), estimates=estimated(0.72, -0.1)))
+    assert "(auc ≈.720)" in text(state, 80, 24)
+    state.quality(quality(1, 0.8))
+    assert "auc .800 90% (≈.720)" in text(state, 140, 24)
+    assert "≈" not in text(state, 80, 24)
+    state.quality(quality(6, 0.7, maturity="provisional", labelled=30))
+    assert "≈" not in text(state, 140, 24)
 
 
 def age(mean: float, low: float, high: float) -> ColumnState:

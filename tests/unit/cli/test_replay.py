@@ -83,6 +83,31 @@ def test_how_events_are_spread_over_files_makes_no_difference(prepared: Path, ob
     assert replay(observer, "other/p-*", "other/l*", "--json").out == first.out
 
 
+def test_estimates_stand_until_labels_replace_them(prepared: Path, observer: Observer) -> None:
+    build = ["reference", "build", "healthy.ndjson", "--model", "n", "-o", "n.reference"]
+    write(prepared / "l.ndjson", labels(events(8, model="n")))
+    assert observer(*build, "--labels", "l.ndjson").code == 0
+    given = labels(events(6, model="n"))
+    write(prepared / "in/l2.ndjson", given[:800])  # none of the last two hours'
+    first = replay(observer, "in/p*", "in/l*", "--json")
+    n = [
+        one
+        for one in first.lines
+        if one["model"] == "n" and one.get("metric") == "accuracy" and not one["segment"]
+    ]
+    assert [one["kind"] for one in n] == ["quality"] * 4 + ["estimate"] * 2
+    assert all(one["estimate"]["method"] == "cbpe" for one in n[:4])
+    last = n[-1]
+    assert last["low"] <= last["value"] <= last["high"]
+    assert (last["cohorts"], last["backtest"], last["usable"]) == (20, True, False)
+    assert replay(observer, "in/p*", "in/l*", "--json").out == first.out
+    text = replay(observer).out
+    (line,) = [
+        one for one in text.splitlines() if "20:00" in one and "estimate n 1  " in one and " accuracy" in one
+    ]
+    assert line.endswith("skill not known: not to be used")
+
+
 def test_people_get_a_line_they_can_read(prepared: Path, observer: Observer) -> None:
     out = replay(observer).out
     assert "2025-11-24T20:00:00Z  finding  m 1" in out

@@ -13,6 +13,7 @@ from observer.model import (
     ColumnState,
     EvidenceReport,
     Judged,
+    QualityEstimate,
     QualityReport,
     QualityValue,
     StreamEvidence,
@@ -230,3 +231,40 @@ def test_few_labels_still_say_where_their_watch_stands():
     reports = GaugeReports()
     reports.quality(replace(quality(5, labelled=5), evidence=evidence("quality")))
     assert series(reports, catalog.EVIDENCE) == {("m", "1", "quality"): 1.5}
+
+
+def estimated(hour: int, skill: float | None = 0.5) -> WindowReport:
+    unknown = QualityEstimate("f1", None, None, None, "cbpe", 0, reason="no class")
+    accuracy = QualityEstimate("accuracy", 0.9, 0.875, 0.925, "cbpe", 500, skill, 40)
+    return replace(window(hour), estimates=(accuracy, unknown))
+
+
+def test_estimates_are_those_of_the_last_window_with_band_and_skill():
+    reports = GaugeReports()
+    reports.window(estimated(2))
+    where = ("m", "1", "", "accuracy")
+    expected = {
+        catalog.QUALITY_ESTIMATE: 0.9,
+        catalog.QUALITY_ESTIMATE_LOW: 0.875,
+        catalog.QUALITY_ESTIMATE_HIGH: 0.925,
+        catalog.QUALITY_ESTIMATE_SKILL: 0.5,
+    }
+    assert {metric: series(reports, metric) for metric in expected} == {
+        metric: {where: value} for metric, value in expected.items()
+    }
+    reports.window(estimated(3, skill=None))
+    assert series(reports, catalog.QUALITY_ESTIMATE_SKILL) == {}
+    assert series(reports, catalog.QUALITY_ESTIMATE) == {where: 0.9}
+
+
+def test_realised_values_replace_estimates():
+    reports = GaugeReports()
+    reports.window(estimated(5))
+    reports.quality(quality(4))
+    reports.quality(quality(5, "provisional"))
+    reports.quality(quality(5, arm="champion"))
+    assert series(reports, catalog.QUALITY_ESTIMATE) != {}
+    reports.quality(quality(5))
+    assert series(reports, catalog.QUALITY_ESTIMATE) == {}
+    reports.window(estimated(6))
+    assert series(reports, catalog.QUALITY_ESTIMATE) != {}
