@@ -278,6 +278,8 @@ class EvidenceReport:
         Every stream; empty while learning.
     closed : bool
         With this window an incident ended: all its streams are verified stable.
+    online : tuple of Judged
+        What online detectors say after the window, of all events.
     """
 
     watch: Literal["inputs", "quality"]
@@ -289,6 +291,7 @@ class EvidenceReport:
     incident: int | None
     streams: tuple[StreamEvidence, ...]
     closed: bool = False
+    online: tuple[Judged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

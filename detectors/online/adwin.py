@@ -23,12 +23,15 @@ class Adwin(MomentsSpec):
 
     Needs no reference: it compares what came lately with what came before. Sees shifts of a mean, sudden
     ones soonest; misses slow ones that its window follows, and changes that leave the mean. Takes its
-    observations as independent: rows whose windows vary more than that alarm. Values should lie within an
+    observations as independent: windows that vary more than their rows do alarm. Values should lie within an
     interval of width 1, as ranks and rates do. `direction` only says which changes count; the window shrinks
     at all.
     """
 
     type: Literal["adwin"] = "adwin"
+    observation: Literal["row", "window"] = Field(
+        "row", description="What counts as one observation; of window means it needs a hundred or more."
+    )
     delta: float = Field(
         0.002, gt=0, lt=1, description="Chance that a cut of a steady stream is taken for a change."
     )

@@ -116,7 +116,8 @@ def _calibrated(spec: OnlineCramerVonMises, counts: tuple[int, ...]) -> tuple[Fl
     found = []
     for truth in rng.dirichlet(counts, -(-size // each)):
         # A value is a place in a table of cells: far faster than searching, and as exact as a reference is.
-        table = np.searchsorted(np.cumsum(truth), (np.arange(_TABLE) + 0.5) / _TABLE).clip(max=cells - 1)
+        places = np.rint(np.cumsum(truth[:-1]) * _TABLE).astype(np.int64)
+        table = np.repeat(np.arange(cells), np.diff(places, prepend=0, append=_TABLE))
         cell = table[rng.integers(0, _TABLE, (each * steps, spec.rows), np.uint16)]
         cell += np.arange(each * steps)[:, None] * cells
         counted = np.bincount(cell.ravel(), minlength=each * steps * cells)

@@ -90,13 +90,15 @@ class TableStreams:
     Attributes
     ----------
     values, rates : tuple of Stream
+    spread : float64[F]
+        Of each numeric column in the reference: 12 times the PIT's mean square about 1/2.
     """
 
     def __init__(self, reference: TableSummary) -> None:
         self._reference = reference
         numbers, categories = reference.numbers, reference.categories
         self._pit = _pit(numbers)
-        self._spread = _spread(self._pit, _inner(numbers))
+        self.spread = _spread(self._pit, _inner(numbers))
         self._shares = _shares(categories)
         self._covariance = Covariance.model_validate({})
         self.values = (
@@ -120,7 +122,7 @@ class TableStreams:
         finite = inner.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             location = (inner * self._pit).sum(axis=1) / finite - 0.5
-            spread = _spread(self._pit, inner) - self._spread
+            spread = _spread(self._pit, inner) - self.spread
             shares = _shares(categories)
             variation = np.abs(shares - self._shares).sum(axis=1) / 2
         known = _known(categories).sum(axis=1)

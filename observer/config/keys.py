@@ -27,6 +27,7 @@ Place = tuple[str, ...]
 _MAPPINGS = (dict, Mapping)
 _FORMS = {
     "detectors": "list of names, or of mappings with `type` and parameters",
+    "online": "list of names, or of mappings with `type` and parameters",
     "encoding": "name of an encoding, or mapping",
     "models": "mapping of names to mappings, or list of names",
 }
@@ -171,7 +172,7 @@ def _walk(model: type[BaseModel], at: Place, variant: str) -> Iterator[Key]:
         path = (*at, name)
         meaning = told.get(name) or field.description or _first_line(field.annotation)
         yield Key(path, field, variant, meaning, model.__name__)
-        if name != "detectors":
+        if name not in {"detectors", "online"}:
             yield from _below(field.annotation, path)
 
 

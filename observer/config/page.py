@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any, get_origin
 
+from pydantic import BaseModel
+
 from detectors import catalog
+from detectors.online.spec import MomentsSpec
 from detectors.statistical.spec import Spec
 from observer.config.keys import ANY, Key, Place, find, keys
 from observer.config.schema import Config
@@ -116,18 +119,38 @@ def _detectors() -> Iterator[str]:
     yield ""
     yield from (f"- {kind}: {', '.join(names)}" for kind, names in defaults.items())
     yield ""
-    yield "| detector | judges | parameters and defaults |"
+    judged = {spec: ", ".join(spec.applies_to) for spec in catalog.BUILT_IN}
+    yield from _table("judges", judged, Spec)
+    yield ""
+    yield "What may stand under `judge.online`; none by default. What each one sees, misses and costs is in"
+    yield "[online detectors](online.md)."
+    yield ""
+    fed: dict[type[Any], str] = {spec: spec.fed for spec in catalog.ONLINE_BUILT_IN}
+    yield from _table("is fed", fed, MomentsSpec)
+
+
+def _table(title: str, specs: Mapping[type[Any], str], base: type[BaseModel]) -> Iterator[str]:
+    yield f"| detector | {title} | parameters and defaults |"
     yield "|---|---|---|"
-    for name, spec in sorted((spec.model_fields["type"].default, spec) for spec in catalog.BUILT_IN):
+    for name, spec in sorted((spec.model_fields["type"].default, spec) for spec in specs):
         parameters = [
-            f"`{field}: {info.default}`" for field, info in spec.model_fields.items() if field != "type"
+            f"`{field}: {_plain(info.default)}`"
+            for field, info in spec.model_fields.items()
+            if field != "type"
         ]
-        yield f"| `{name}` | {', '.join(spec.applies_to)} | {', '.join(parameters)} |"
+        yield f"| `{name}` | {specs[spec]} | {', '.join(parameters)} |"
     yield ""
     yield "Parameters they share:"
     yield ""
-    described = {name: info.description for name, info in Spec.model_fields.items() if name != "type"}
+    described = {name: info.description for name, info in base.model_fields.items() if name != "type"}
     yield from (f"- `{name}`: {text}" for name, text in described.items())
+
+
+def _plain(value: Any) -> str:
+    """A default as it would be written."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return "all" if value is None else str(value)
 
 
 def json_schema() -> dict[str, Any]:

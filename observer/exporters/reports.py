@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from detectors.base import Status
 from observer.metrics import Caps, Gauges, Snapshot, Values, catalog
-from observer.model import EvidenceReport, QualityReport, WindowReport
+from observer.model import EvidenceReport, Judged, QualityReport, WindowReport
 
 _WINDOW_STATUS = {
     "drift": Status.DRIFT,
@@ -38,17 +40,7 @@ class GaugeReports:
         values.set(catalog.WINDOW_END, where, report.end / 1000)
         values.set(catalog.WINDOW_ROWS, where, report.rows)
         values.set(catalog.WINDOW_STATUS, where, catalog.STATUS_CODES[_WINDOW_STATUS[report.status]])
-        for item in report.judged:
-            verdict, series = item.verdict, (*where, item.subject, item.detector)
-            values.set(catalog.DRIFT_STATUS, series, catalog.STATUS_CODES[verdict.status])
-            values.set(catalog.DRIFT_WINDOW_ROWS, series, verdict.n_window)
-            values.set(catalog.DRIFT_REFERENCE_ROWS, series, verdict.n_reference)
-            values.set(catalog.DRIFT_THRESHOLD, series, verdict.threshold)
-            if verdict.status in (Status.DRIFT, Status.STABLE):
-                values.set(catalog.DRIFT_STATISTIC, series, verdict.statistic)
-                values.set(catalog.DRIFT_EFFECT, series, verdict.effect)
-                if verdict.p_value is not None:
-                    values.set(catalog.DRIFT_P_VALUE, series, verdict.p_value)
+        _judged(values, where, report.judged)
         for column in report.columns:
             of_column = (*where, column.column)
             values.set(catalog.COLUMN_MISSING, of_column, column.missing)
@@ -98,6 +90,7 @@ class GaugeReports:
             values.set(catalog.STREAM_EFFECT, where, one.effect)
             values.set(catalog.STREAM_LOWER, where, one.lower)
             values.set(catalog.STREAM_TIER, where, {"": 0, "ticket": 1, "page": 2}[one.tier])
+        _judged(values, (model, version, ""), report.online)
         values.set(catalog.EVIDENCE, watch, report.evidence)
         values.set(catalog.EVIDENCE_THRESHOLD, watch, report.threshold)
         values.set(catalog.EVIDENCE_STAGE, watch, {"learning": 0, "tickets": 1, "paging": 2}[report.stage])
@@ -153,3 +146,18 @@ class GaugeReports:
             del self._ends[key]
             self._gauges.drop(key)
         return self._gauges.snapshot(service)
+
+
+def _judged(values: Values, where: tuple[str, str, str], judged: Iterable[Judged]) -> None:
+    """The series of verdicts on a model, version and segment."""
+    for item in judged:
+        verdict, series = item.verdict, (*where, item.subject, item.detector)
+        values.set(catalog.DRIFT_STATUS, series, catalog.STATUS_CODES[verdict.status])
+        values.set(catalog.DRIFT_WINDOW_ROWS, series, verdict.n_window)
+        values.set(catalog.DRIFT_REFERENCE_ROWS, series, verdict.n_reference)
+        values.set(catalog.DRIFT_THRESHOLD, series, verdict.threshold)
+        if verdict.status in (Status.DRIFT, Status.STABLE):
+            values.set(catalog.DRIFT_STATISTIC, series, verdict.statistic)
+            values.set(catalog.DRIFT_EFFECT, series, verdict.effect)
+            if verdict.p_value is not None:
+                values.set(catalog.DRIFT_P_VALUE, series, verdict.p_value)

@@ -15,11 +15,12 @@ from detectors.summaries.outcomes import Outcomes, RegressionOutcomes
 from detectors.summaries.packing import Fields, Packable, pack, unpack
 from detectors.summaries.table import TableSummary
 from detectors.watch.history import Row
+from detectors.watch.online import Heard, OnlineWatch
 from detectors.watch.streams import MINIMA, OutcomeStreams, Reading, TableStreams
 from detectors.watch.watch import Watch
 from observer.judge.spec import Attention, JudgeSpec
 from observer.judge.windows import WindowJudge
-from observer.judge.words import findings, reported, streams_of
+from observer.judge.words import alarms, findings, reported, streams_of
 from observer.model import EvidenceReport, Finding, Judged, Said, WindowKey
 from observer.ports import Checkpoints
 from observer.windows import model_prefix, storage_key
@@ -29,6 +30,8 @@ Kind = Literal["inputs", "quality"]
 INPUTS: Final = "inputs"
 QUALITY: Final = "quality"
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
+_SETTLING = 4
+"""Windows, at least, and a day: an online detector's alarms this close are about one change."""
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class _Watching:
     reference: str
     streams: TableStreams | OutcomeStreams
     watch: Watch
+    online: OnlineWatch
     stored: int = 0
     """Rows of its history that the state holds."""
     drifting: set[tuple[str, str, str]] = field(default_factory=set)
@@ -109,7 +113,7 @@ class ModelJudge:
         if self._told(INPUTS, version, start):
             return Said(self._standing(INPUTS, version, watching), ())
         readings = {segment: streams.read(one, joint=not segment) for segment, one in windows.items()}
-        said = self._advance(watching, INPUTS, version, start, readings)
+        said = self._advance(watching, INPUTS, version, start, readings, windows)
         drifting = {
             (segment, item.subject, item.detector)
             for segment, items in judged.items()
@@ -131,7 +135,7 @@ class ModelJudge:
         if self._told(QUALITY, version, start):
             return Said(self._standing(QUALITY, version, watching), ())
         readings = {segment: watching.streams.read(one) for segment, one in cohorts.items()}
-        return self._advance(watching, QUALITY, version, start, readings)
+        return self._advance(watching, QUALITY, version, start, readings, cohorts)
 
     def remember(
         self,
@@ -147,7 +151,9 @@ class ModelJudge:
         assert isinstance(streams, TableStreams)  # noqa: S101 - as made
         if (INPUTS, version) not in self._lasts and not watch.history:
             rows = [Row.from_bytes(one) for one in history]
-            watch.remember(rows or [Row(start, {"": streams.read(one)}) for start, one in lessons])
+            rows = rows or [Row(start, {"": streams.read(one)}) for start, one in lessons]
+            watch.remember(rows)
+            watching.online.remember(rows)
             watching.dirty = True
 
     def resume(
@@ -180,7 +186,7 @@ class ModelJudge:
     def _of_inputs(self, version: str, reference: TableSummary, name: str) -> _Watching:
         watching = self._watching.get((INPUTS, version))
         if watching is None or watching.reference != name:
-            watching = self._open(INPUTS, version, name, TableStreams(reference))
+            watching = self._open(INPUTS, version, name, TableStreams(reference), reference)
         return watching
 
     def _of_quality(self, version: str, *, regression: bool | None) -> _Watching:
@@ -189,19 +195,32 @@ class ModelJudge:
             if regression is None:
                 regression = self._saved(QUALITY, version)["reference"] == "regression"
             name = "regression" if regression else "classes"
-            watching = self._open(QUALITY, version, name, OutcomeStreams(regression=regression))
+            watching = self._open(QUALITY, version, name, OutcomeStreams(regression=regression), None)
         return watching
 
     def _advance(
-        self, watching: _Watching, kind: Kind, version: str, start: int, readings: Mapping[str, Reading]
+        self,
+        watching: _Watching,
+        kind: Kind,
+        version: str,
+        start: int,
+        readings: Mapping[str, Reading],
+        windows: Mapping[str, TableSummary] | Mapping[str, Outcomes],
     ) -> Said:
         watched = watching.watch.update(start, readings, self._share(kind, version, start))
+        heard: tuple[Heard, ...] = ()
+        if "" in windows:
+            heard = watching.online.update(start, windows[""], readings[""])
         self._lasts[kind, version] = start
         watching.dirty = True
         streams = streams_of(watched)
         window = WindowKey(self.model, version, "", start)
-        watching.findings = findings(window, start + self.window, watched, streams)
-        return Said(reported(kind, watched, streams), watching.findings)
+        shown = frozenset(name for name, wish in self.attention.items() if wish.tier == "info")
+        watching.findings = (
+            *findings(window, start + self.window, watched, streams),
+            *alarms(window, start + self.window, heard, shown),
+        )
+        return Said(reported(kind, watched, streams, heard), watching.findings)
 
     def _told(self, kind: Kind, version: str, start: int) -> bool:
         """Whether the watch has seen the window before, or a later one."""
@@ -209,7 +228,7 @@ class ModelJudge:
 
     def _standing(self, kind: Kind, version: str, watching: _Watching) -> EvidenceReport:
         watched = watching.watch.standing(self._share(kind, version, self._lasts.get((kind, version), 0)))
-        return reported(kind, watched, streams_of(watched))
+        return reported(kind, watched, streams_of(watched), watching.online.standing())
 
     def _share(self, kind: Kind, version: str, start: int) -> float:
         """Among how many watches the budget is divided: of versions with a window within the last day.
@@ -227,14 +246,22 @@ class ModelJudge:
         return unpack(saved) if saved is not None else Fields()
 
     def _open(
-        self, kind: Kind, version: str, reference: str, streams: TableStreams | OutcomeStreams
+        self,
+        kind: Kind,
+        version: str,
+        reference: str,
+        streams: TableStreams | OutcomeStreams,
+        summary: TableSummary | None,
     ) -> _Watching:
         """The watch as the state has it; a new one if it has none, or of another reference."""
-        watching = _Watching(reference, streams, self.fresh(streams))
+        settling = max(DAY, _SETTLING * self.window)
+        online = OnlineWatch(self.spec.online, streams, summary, settling)
+        watching = _Watching(reference, streams, self.fresh(streams), online)
         fields = {} if (kind, version) in self._watching else self._saved(kind, version)
         if fields and fields["reference"] == reference:
             rows = [Row.from_bytes(value) for _, value in self._rows(kind, version)]
             watching.watch.restore(fields["watch"], rows)
+            watching.online.restore(fields["online"])
             watching.drifting = {(one[0], one[1], one[2]) for one in fields["drifting"]}
             watching.raised = frozenset((one[0], one[1], one[2]) for one in fields["raised"])
             watching.findings = _FINDINGS.validate_python(fields["findings"])
@@ -284,6 +311,7 @@ class ModelJudge:
                 "raised": [list(one) for one in sorted(watching.raised)],
                 "findings": _FINDINGS.dump_python(watching.findings, mode="json"),
                 "watch": watch.snapshot(),
+                "online": watching.online.snapshot(),
             }
             self.state.put(WATCHES, storage_key(self.model, 0, kind, version), pack(fields))
             if watch.complete and watch.rows:  # nothing will be fitted to them any more

@@ -16,33 +16,42 @@ from pydantic import (
 
 from detectors import catalog
 from detectors.base import DetectorError
+from detectors.online.spec import OnlineSpec
+from detectors.registry import Registry
 from detectors.statistical.spec import Spec
 from detectors.watch.streams import MINIMA
 from observer.model import Tier
 
 
-def _built(value: object) -> object:
-    """A detector from its name, or from a mapping with `type` and parameters."""
-    if isinstance(value, str):
-        value = {"type": value}
-    if isinstance(value, Spec):
-        return value
-    name = value.get("type") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or name is None:
-        known = ", ".join(catalog.names())
-        raise ValueError(f"accepted: a detector's name, or a mapping with its name as type; names: {known}")
-    try:
-        return catalog.build(str(name), **{k: v for k, v in value.items() if k != "type"})
-    except DetectorError as error:
-        raise ValueError(str(error)) from error
-
-
 class _Known:
-    """JSON Schema of a detector: its name, or its name and parameters."""
+    """A detector of one family: its name, or a mapping with `type` and parameters."""
+
+    def __init__(self, family: Registry[Any], spec: type[BaseModel]) -> None:
+        self._family, self._spec = family, spec
+
+    def __call__(self, value: object) -> object:
+        """The detector itself."""
+        if isinstance(value, str):
+            value = {"type": value}
+        if isinstance(value, self._spec):
+            return value
+        name = value.get("type") if isinstance(value, dict) else None
+        if not isinstance(value, dict) or name is None:
+            known = ", ".join(sorted(self._family.all()))
+            raise ValueError(
+                f"accepted: a detector's name, or a mapping with its name as type; names: {known}"
+            )
+        try:
+            return self._family.build(str(name), **{k: v for k, v in value.items() if k != "type"})
+        except DetectorError as error:
+            raise ValueError(str(error)) from error
 
     def __get_pydantic_json_schema__(self, _core: object, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        full = handler(TypeAdapter(catalog.spec_type()).core_schema)
-        return {"anyOf": [{"enum": catalog.names()}, full]}
+        full = handler(TypeAdapter(self._family.spec_type()).core_schema)
+        return {"anyOf": [{"enum": sorted(self._family.all())}, full]}
+
+
+_WINDOWED, _ONLINE = _Known(catalog.WINDOWED, Spec), _Known(catalog.ONLINE, OnlineSpec)
 
 
 class Attention(BaseModel):
@@ -77,9 +86,12 @@ class JudgeSpec(BaseModel):
 
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.0001
     """Chance that an unchanged window of independent rows shows any drift at all (Holm over all verdicts)."""
-    detectors: tuple[Annotated[Any, BeforeValidator(_built), _Known()], ...] | None = None
+    detectors: tuple[Annotated[Any, BeforeValidator(_WINDOWED), _WINDOWED], ...] | None = None
     """Names or parameters of detectors, for the kinds of column each applies to; default: the catalog's. With
     `[]` single windows are not judged, and evidence alone raises pages and tickets."""
+    online: tuple[Annotated[Any, BeforeValidator(_ONLINE), _ONLINE], ...] = ()
+    """Names or parameters of online detectors, which follow each version's windows in their order; a change
+    that one finds is a ticket at most."""
     correction: Literal["holm", "benjamini_hochberg", "e_bh"] = "holm"
     """How the verdicts of one window are corrected for their number: `holm` bounds the chance of any false
     one, `benjamini_hochberg` and `e_bh` (under any dependence) the share of false ones."""
@@ -96,9 +108,9 @@ class JudgeSpec(BaseModel):
     def _watched(cls, minimum: dict[str, float]) -> dict[str, float]:
         return known_statistics(minimum)
 
-    @field_validator("detectors")
+    @field_validator("detectors", "online")
     @classmethod
-    def _once(cls, detectors: tuple[Spec, ...] | None) -> tuple[Spec, ...] | None:
+    def _once(cls, detectors: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         names = [detector.name for detector in detectors or ()]
         again = sorted({name for name in names if names.count(name) > 1})
         if again:  # their verdicts would share one series

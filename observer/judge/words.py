@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from detectors.base import Status, Verdict
 from detectors.evidence.alarm import Tier as Level
+from detectors.watch.online import Heard
 from detectors.watch.watch import Watched
-from observer.model import EvidenceReport, Finding, StreamEvidence, Tier, WindowKey
+from observer.model import EvidenceReport, Finding, Judged, StreamEvidence, Tier, WindowKey
 
 MOST_CAUSES = 20
 """Of one finding; the strongest are named."""
@@ -72,7 +73,10 @@ def streams_of(watched: Watched) -> tuple[StreamEvidence, ...]:
 
 
 def reported(
-    watch: Literal["inputs", "quality"], watched: Watched, streams: tuple[StreamEvidence, ...]
+    watch: Literal["inputs", "quality"],
+    watched: Watched,
+    streams: tuple[StreamEvidence, ...],
+    heard: Sequence[Heard] = (),
 ) -> EvidenceReport:
     """Where the watch stands."""
     decision = watched.decision
@@ -86,6 +90,25 @@ def reported(
         watched.opened,
         streams,
         bool(decision and decision.closed),
+        tuple(Judged(one.subject, one.detector, one.verdict) for one in heard),
+    )
+
+
+def alarms(window: WindowKey, end: int, heard: Iterable[Heard], shown: Container[str]) -> tuple[Finding, ...]:
+    """What online detectors find: each change a ticket, once; what lasts, and `shown` subjects, are info."""
+    size = end - window.start
+    return tuple(
+        Finding(
+            window,
+            end,
+            one.subject,
+            one.detector,
+            one.verdict,
+            "ticket" if one.new and one.subject not in shown else "info",
+            since=window.start - (max(one.age, 1) - 1) * size,
+        )
+        for one in heard
+        if one.verdict.status is Status.DRIFT
     )
 
 
