@@ -5,6 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from detectors.base import Ints
+from detectors.summaries.categories import CategoryCounts
+from detectors.summaries.histogram import Histogram
 from detectors.summaries.packing import pack, unpack
 from detectors.summaries.sample import Sample
 from detectors.summaries.table import Table, TableSummary
@@ -18,7 +23,8 @@ log = logging.getLogger(__name__)
 def summarised_again(window: Window, table: Table, hidden: frozenset[str]) -> TableSummary:
     """A stored window under another table, from its sampled rows.
 
-    Of columns that privacy keeps out of samples (`hidden`) nothing is counted: they are not missing.
+    Of columns that privacy keeps out of samples (`hidden`) nothing is counted, since they are not missing;
+    unless both tables have the same bins for them.
     """
     sample, summary = window.summary.sample, table.zero()
     summary.update(table.encode(sample.keys, {name: sample.column(name) for name in sample.columns}))
@@ -26,11 +32,35 @@ def summarised_again(window: Window, table: Table, hidden: frozenset[str]) -> Ta
     counts = window.summary.counts
     summary.counts.duplicates = round(counts.duplicates * len(sample) / counts.n)
     unknown = hidden - sample.columns.keys()
-    for part in (summary.numbers, summary.categories):
-        part.counts[[name in unknown for name in part.names]] = 0
+    for name in unknown & {*table.binning.names}:
+        summary.numbers.counts[table.binning.names.index(name)] = _counted(
+            window.summary.numbers, table, name
+        )
+    for name in unknown & {*table.vocabularies.names}:
+        at = table.vocabularies.names.index(name)
+        summary.categories.counts[at] = _named(window.summary.categories, table, name)
     if unknown & {*summary.numbers.names}:
         summary.scores = table.scores.zero()
     return summary
+
+
+def _counted(numbers: Histogram, table: Table, name: str) -> Ints | int:
+    """Counts of a column under the table's bins; 0 where they are others."""
+    if name not in numbers.names:
+        return 0
+    i, j = numbers.names.index(name), table.binning.names.index(name)
+    same = np.array_equal(numbers.binning.columns[i], table.binning.columns[j])
+    return numbers.counts[i] if same else 0
+
+
+def _named(categories: CategoryCounts, table: Table, name: str) -> Ints | int:
+    """Counts of a column under the table's names; 0 where they are others."""
+    if name not in categories.names:
+        return 0
+    before, now = categories.vocabularies, table.vocabularies
+    i, j = before.names.index(name), now.names.index(name)
+    same = (before.columns[i], before.rare[i]) == (now.columns[j], now.rare[j])
+    return categories.counts[i] if same else 0
 
 
 @dataclass(slots=True)

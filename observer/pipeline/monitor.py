@@ -15,13 +15,12 @@ from detectors.summaries.delays import Delays
 from detectors.summaries.packing import Packable, pack, unpack
 from detectors.summaries.table import TableSummary
 from detectors.watch.history import Row
-from observer.errors import ConfigError
 from observer.labels import Joined, LabelJoin, Outcome, record_dtype
 from observer.model import ARMS, Labels, Predictions, Schema
 from observer.pipeline.cohorts import Cohorts
 from observer.pipeline.estimates import Estimates
 from observer.pipeline.inputs import Inputs, Window, columns_of
-from observer.pipeline.learning import Learner, summarised_again
+from observer.pipeline.learning import summarised_again
 from observer.pipeline.quality import Shape, settle
 from observer.pipeline.spec import ModelSpec
 from observer.pipeline.versions import Versions
@@ -37,7 +36,6 @@ log = logging.getLogger(__name__)
 MODELS = "models"
 MOST_LESSONS = 2_000
 """Stored windows that a watch may begin with."""
-LEAST_ROWS = 100
 
 
 @dataclass(slots=True)
@@ -375,17 +373,9 @@ class Monitor:
 
         Raises `ConfigError` when they hold too little.
         """
-        before = self.references.get(version)
-        if before is None:
-            raise ConfigError([f"model {self.name}: version {version!r} has no reference yet to replace"])
-        learner = Learner()
-        for window in self.inputs.closed_of(version, since):
-            if window.summary.n >= self.spec.window.min_events and len(window.summary.sample):
-                learner.add(window)
-        if len(learner.sample) < LEAST_ROWS:
-            held = f"the windows since then hold {len(learner.sample)} sampled rows, {LEAST_ROWS} are needed"
-            raise ConfigError([f"model {self.name}, version {version!r}: {held}"])
-        return self._known.accept(version, learner)
+        least = self.spec.window.min_events
+        windows = (one for one in self.inputs.closed_of(version, since) if one.summary.n >= least)
+        return self._known.accept(version, windows, self.inputs.hidden)
 
     def last_closed(self) -> int:
         """Start of the latest window that event time has passed; 0 if it has passed none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,20 @@ from numpy.typing import NDArray
 from detectors.base import Categories
 from detectors.summaries.packing import Fields, Packable
 from detectors.summaries.table import Table
-from observer.errors import Permanent
+from observer.errors import ConfigError, Permanent
 from observer.model import FeatureType
 from observer.pipeline.inputs import Window
 from observer.pipeline.learning import Learner
 from observer.pipeline.spec import LearnSpec, ModelSpec
 from observer.ports import Checkpoints
-from observer.references import Overrides, Reference, load
+from observer.references import Overrides, Reference, carried, load
 from observer.windows import model_prefix, storage_key
 
 log = logging.getLogger(__name__)
 
 REFERENCES, LEARNERS = "references", "learners"
 MAX_VERSIONS = 50
+LEAST_ROWS = 100
 OTHER = "other"
 VERSION = "{version}"
 """In the path of a reference: a file per version, which comes with it."""
@@ -210,9 +212,31 @@ class Versions:
         self._state.delete(LEARNERS, key)
         return True
 
-    def accept(self, version: str, learner: Learner) -> Reference:
-        """Make what was learnt the reference of a version instead of the one it has."""
+    def accept(self, version: str, windows: Iterable[Window], hidden: frozenset[str]) -> Reference:
+        """Make what closed windows show the reference of a version instead of the one it has.
+
+        Columns that their samples do not hold (`hidden` ones, embeddings) go by what windows under the
+        present reference have counted, or else stay as they are in it. Raises `ConfigError` when the windows
+        hold too little.
+        """
+        before = self.references.get(version)
+        if before is None:
+            raise ConfigError([f"model {self._model}: version {version!r} has no reference yet to replace"])
+        learner, seen = Learner(), before.table.zero()
+        for window in windows:
+            if window.reference == before.version:
+                seen.counts.merge(window.summary.counts)
+                seen.numbers.merge(window.summary.numbers)
+                seen.categories.merge(window.summary.categories)
+                seen.embeddings.merge(window.summary.embeddings)
+            # Windows that were learnt from hold even less of what is hidden; it would seem to be missing.
+            if len(window.summary.sample) and (window.reference or not hidden):
+                learner.add(window)
+        if len(learner.sample) < LEAST_ROWS:
+            held = f"the windows since then hold {len(learner.sample)} sampled rows, {LEAST_ROWS} are needed"
+            raise ConfigError([f"model {self._model}, version {version!r}: {held}"])
         reference = learner.reference(self._model, self._overrides)
+        reference = carried(reference, before, seen if seen.n else before.summary)
         self._keep(reference)
         given = self._given(version)
         self.accepted[version] = (reference.version, given.version if given else "")

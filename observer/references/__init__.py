@@ -5,6 +5,7 @@ them. Its version is a hash of its content, so two services with the same versio
 """
 
 from observer.references.build import build, learn
+from observer.references.carry import carried
 from observer.references.classes import class_table, other_than
 from observer.references.labelled import RowLabels
 from observer.references.overrides import (
@@ -32,6 +33,7 @@ __all__ = [
     "Reference",
     "RowLabels",
     "build",
+    "carried",
     "class_table",
     "learn",
     "load",

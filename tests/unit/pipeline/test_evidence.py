@@ -369,6 +369,40 @@ def test_an_accepted_change_is_the_new_reference(tmp_path):
     assert 150 <= pages[0][0] <= 152
 
 
+def test_an_accepted_reference_keeps_the_columns_that_samples_do_not_hold(tmp_path):
+    """What is redacted is in no sample, only counted; it stays watched, from the first window on."""
+    wishes = {"y": "redact", "plan": "redact"}
+    held = rows(1_000_000, 2000)
+    cells = {name: [row[name] for row in held] for name in ("x", "y", "plan")}
+    answers = ["1" if row["y"] > 0 else "0" for row in held]
+    reference({**cells, "@prediction": answers}, privacy=wishes).save(tmp_path / "m.reference")
+    settings = setting(tmp_path, features={name: {"privacy": wish} for name, wish in wishes.items()})
+    made = []
+
+    def accept(service):
+        made.append(service.pipeline.accept("m", "1", None))
+        service.pipeline.checkpoint()
+
+    events = days(0, 60) + days(60, 95, 1.5)
+    go(settings, split(events), during=accept)
+    counted, seen = made[0].summary, 34 * ROWS  # 60 to 93: the last day is open
+    assert set(counted.numbers.names) >= {"x", "y"}
+    assert counted.categories.counts[counted.categories.names.index("plan")].sum() == seen
+    assert counted.numbers.counts[counted.numbers.names.index("y")].sum() == seen
+    assert counted.numbers.mean[counted.numbers.names.index("y")] == pytest.approx(0, abs=0.1)
+    assert made[0].notes["y"].startswith("kept as counted")
+    assert made[0].schema.features == {"x": "number", "y": "number", "plan": "category"}
+    for day in range(95, 110):
+        for one in day_of(day, 1.5):
+            moved = {**one["features"], "y": one["features"]["y"] + 1.5} if day >= 100 else one["features"]
+            events.append({**one, "features": moved})
+    after = {day: r for day, r in by_day(go(settings, split(events), ends=True)).items() if day >= 96}
+    assert {report.reference for report in after.values()} == {made[0].version}
+    pages = of_tier(after, "page")
+    assert 100 <= pages[0][0] <= 102
+    assert pages[0][1].causes[0].subject == "y"
+
+
 def test_an_accepted_change_may_be_dated_by_a_person(tmp_path):
     settings = setting(tmp_path)
     seen = []
