@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from observer.actions.base import Order, canonical
-from observer.errors import Permanent
+from observer.errors import Permanent, Retryable
 from observer.model import LedgerRow
 
 State = Literal[
@@ -57,7 +57,11 @@ class LedgerStore(Protocol):
     """Where rows are kept; only ever added to."""
 
     def append(self, row: LedgerRow) -> None:
-        """Make it durable. Raises `Permanent` when its number is taken: somebody else writes too."""
+        """Make it durable.
+
+        Raises `Permanent` when its number is taken: somebody else writes too; `Retryable` when nobody knows
+        whether it is there.
+        """
 
     def rows(self, after: int = 0) -> Iterable[LedgerRow]:
         """Those with a number above `after`, in order."""
@@ -69,10 +73,12 @@ def row_hash(row: LedgerRow) -> str:
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
-def broken(rows: Iterable[LedgerRow]) -> int | None:
-    """Number of the first row that is not as it was written, or not in its place; None when all are."""
-    previous = GENESIS
-    for number, row in enumerate(rows, start=1):
+def broken(rows: Iterable[LedgerRow], after: int = 0, previous: str = GENESIS) -> int | None:
+    """Number of the first row that is not as it was written, or not in its place; None when all are.
+
+    `after` and `previous` are number and hash of the row before the first.
+    """
+    for number, row in enumerate(rows, start=after + 1):
         if row.number != number or row.previous != previous or row.hash != row_hash(row):
             return number
         previous = row.hash
@@ -144,8 +150,13 @@ class Ledger:
         """By id, in the order of their intents."""
         self.head = GENESIS
         self.length = 0
-        rows = list(store.rows())
-        damaged = broken(rows)
+        self._unsure = False
+        self._read()
+
+    def _read(self) -> None:
+        """Apply what the store has beyond what is known."""
+        rows = list(self._store.rows(self.length))
+        damaged = broken(rows, self.length, self.head)
         if damaged is not None:
             raise Permanent(
                 f"the ledger of actions was changed or lost rows at number {damaged}; no action is taken"
@@ -153,12 +164,19 @@ class Ledger:
             )
         for row in rows:
             self._apply(row)
+        self._unsure = False
 
     def append(self, action: str, event: str, actor: str, now: float, data: Mapping[str, Any]) -> LedgerRow:
-        """Add a row; durable when this returns."""
+        """Add a row; durable when this returns. Raises `Retryable` when the store cannot take it."""
+        if self._unsure:  # the row before may be there, although the store failed
+            self._read()
         row = LedgerRow(self.length + 1, now, action, event, actor, dict(data), self.head, "")
         row = row._replace(hash=row_hash(row))
-        self._store.append(row)
+        try:
+            self._store.append(row)
+        except Retryable:
+            self._unsure = True
+            raise
         self._apply(row)
         return row
 

@@ -93,5 +93,13 @@ OBJECTIVES = Table(
     _time("end", key=True),
     _data(),
 )
+LEDGER = Table(
+    "ledger",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Float(53), nullable=False),
+    *(_text(name) for name in ("action", "event", "actor", "data", "previous", "hash")),
+)
+STATES = Table("action_states", METADATA, _key("key"), _data())
 ENDING = (WINDOWS, EVIDENCE, QUALITY, FINDINGS, OBJECTIVES)
 """Those whose rows have a model and an end, and are dropped when they are old."""

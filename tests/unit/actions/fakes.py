@@ -28,12 +28,19 @@ class MemoryStore:
     def __init__(self) -> None:
         self.kept: list[LedgerRow] = []
         self.point: Callable[[], None] = lambda: None
+        self.failing: list[str] = []
+        self.lost = 0
 
     def append(self, row: LedgerRow) -> None:
         self.point()
+        if self.failing and self.failing.pop(0) == "before":
+            raise Retryable("the database is away")
         if row.number != len(self.kept) + 1:
             raise Permanent(f"row {row.number} is taken")
         self.kept.append(row)
+        if self.lost:
+            self.lost -= 1
+            raise Retryable("the database went away")
         self.point()
 
     def rows(self, after: int = 0) -> Iterable[LedgerRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -212,6 +213,23 @@ def test_a_second_writer_is_refused() -> None:
     first.propose(order(), NOW)
     with pytest.raises(Permanent, match="taken"):
         second.propose(order("credit/other"), NOW)
+
+
+@pytest.mark.parametrize("row", range(5))
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_database_that_is_away_for_a_moment_loses_and_repeats_nothing(row: int, lost: bool) -> None:
+    store, target = MemoryStore(), FakeTarget()
+    one = engine(store, target)
+    for turn in range(60):
+        now = NOW + 10 * turn
+        if len(store.kept) == row and turn < 40:
+            store.failing, store.lost = ([], 1) if lost else (["before"], 0)
+        with suppress(Retryable):
+            one.propose(order(), now)
+            one.tick(now)
+    assert only(one).state == "succeeded"
+    assert target.effects.total() == 1
+    assert broken(store.rows()) is None
 
 
 @pytest.mark.parametrize("kind", ["asked", "deduplicates", "neither"])
