@@ -153,6 +153,7 @@ def _order(rule: RuleSpec, trigger: Trigger, now: float) -> Order:
             "since": trigger.since,
             "until": now,
             "cause": trigger.cause,
+            **({"share": 0.0, "before": None} if rule.do == "rollback" else {}),
         },
         why={
             "reason": trigger.kind,

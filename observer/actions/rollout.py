@@ -10,14 +10,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from detectors.experiment.arms import Arms
 from detectors.experiment.design import DesignTest
 from detectors.experiment.difference import Band, Difference
 from detectors.experiment.fairness import SampleRatio
 from detectors.summaries.packing import pack, unpack
-from observer.actions.spec import ApprovalSpec, as_approval
+from observer.actions.spec import ApprovalSpec, ApprovalWish
 from observer.windows import Milliseconds, duration
 
 Result = Literal["promoted", "rolled_back", "aborted"]
@@ -85,9 +85,9 @@ class RolloutSpec(BaseModel):
     """After promotion a page about the new version rolls it back, for so long."""
     start: Literal["by_hand", "after_retrain"] = "by_hand"
     """`after_retrain`: a retraining that names a new version starts a rollout of it."""
-    approval: Annotated[ApprovalSpec, BeforeValidator(as_approval)] = ApprovalSpec(mode="automatic")
+    approval: ApprovalWish = ApprovalSpec(mode="automatic")
     """Whose word a step up needs; going back needs nobody's."""
-    promote_approval: Annotated[ApprovalSpec, BeforeValidator(as_approval)] = ApprovalSpec(mode="required")
+    promote_approval: ApprovalWish = ApprovalSpec(mode="required")
     """Whose word promotion needs."""
     randomised: bool = True
     """Whether the platform draws the arm for each request; where it does not (sticky sessions, shares by

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from observer.actions.base import Approval
 from observer.windows import Milliseconds
@@ -50,6 +59,7 @@ class ApprovalSpec(_Section):
     """Whose word an action needs: `automatic`, `required`, or `unless_rejected_within: 30m`."""
 
     mode: Literal["automatic", "required"] | None = None
+    """`automatic`: nobody is asked; `required`: a person approves it. It may stand alone."""
     unless_rejected_within: Annotated[Milliseconds, Field(ge=1_000)] | None = None
     """It starts by itself after this time, unless a person rejects it or puts it on hold."""
     expires: Annotated[Milliseconds, Field(ge=60_000)] = 86_400_000
@@ -74,6 +84,19 @@ class ApprovalSpec(_Section):
         return Approval("required", self.expires / 1000, by_silence)
 
 
+class _OrWord:
+    """JSON Schema: a word alone, or the mapping."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"enum": ["automatic", "required"]}, handler(core_schema)]}
+
+
+ApprovalWish = Annotated[ApprovalSpec, BeforeValidator(as_approval), _OrWord()]
+"""In the configuration a word or a mapping."""
+
+
 class RuleSpec(_Section):
     """When something happens, what is done about it."""
 
@@ -81,9 +104,10 @@ class RuleSpec(_Section):
     """Lower-case letters, digits, - and _; unique within the model."""
     when: WhenSpec
     do: Literal["retrain", "rollback", "notify"]
+    """What is done: a pipeline runs, the champion gets all traffic back, somebody is told."""
     target: Annotated[str, Field(min_length=1)]
     """Name under `targets`."""
-    approval: Annotated[ApprovalSpec, BeforeValidator(as_approval)] = ApprovalSpec(mode="required")
+    approval: ApprovalWish = ApprovalSpec(mode="required")
     cooldown: Annotated[Milliseconds, Field(ge=0)] = 86_400_000
     """After it has fired, it rests for so long."""
     fresh_labels: Annotated[int, Field(ge=0)] = 0
@@ -98,6 +122,7 @@ class FreezeSpec(_Section):
     """Hours in which nothing starts; what is running goes on, and roll-backs always may."""
 
     days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = DAYS
+    """On which it begins."""
     start: str = "00:00"
     """Local time (`judge.utc_offset`), as 22:00."""
     end: str = "24:00"
@@ -134,6 +159,7 @@ class GuardSpec(_Section):
     concurrent: Annotated[int, Field(ge=1)] = 1
     """Actions that may be open at once; roll-backs do not count."""
     freeze: tuple[FreezeSpec, ...] = ()
+    """Hours in which nothing starts."""
     largest_step: Annotated[float, Field(gt=0, le=100)] = 50.0
     """The most percent of the traffic by which one step may raise a challenger's share."""
     dry_run: bool = False
@@ -144,7 +170,9 @@ class ActionsSpec(_Section):
     """What is done about a model's findings."""
 
     rules: tuple[RuleSpec, ...] = ()
+    """When something happens, what is done."""
     guards: GuardSpec = GuardSpec()
+    """What holds all of them back."""
 
     @field_validator("rules")
     @classmethod

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, HttpUrl, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -217,6 +217,7 @@ _NAMES: dict[Any, str] = {
     str: "text",
     SecretStr: "text, secret",
     Path: "path",
+    HttpUrl: "address, as in http://host:8080",
     type(None): "null",
 }
 

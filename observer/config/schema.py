@@ -22,7 +22,11 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from detectors.evidence.alarm import Budget
+from observer.actions.rollout import RolloutSpec
+from observer.actions.spec import ActionsSpec
+from observer.actions.targets import TargetSpec, kind_of
 from observer.codecs import AutoSpec, CodecSpec, Limits
+from observer.exporters.alertmanager import AlertmanagerSpec
 from observer.judge import Attention, JudgeSpec
 from observer.model import Stream
 from observer.pipeline.spec import FeatureSpec, LearnSpec, ModelSpec
@@ -127,6 +131,10 @@ class ModelConfig(ModelSpec):
     and `rows`: how to learn one from live traffic."""
     judge: JudgeSpec = JudgeSpec()
     """What counts as drift."""
+    actions: ActionsSpec = ActionsSpec()
+    """What is done about findings, and what guards that."""
+    rollout: RolloutSpec | None = None
+    """How a new version meets the one that serves."""
     owner: Annotated[str, Field(max_length=100)] = ""
     """Who is called when it alerts: a label of every alert about the model."""
     objectives: Annotated[Mapping[ObjectiveName, ObjectiveSpec], Field(max_length=20)] = {}
@@ -173,6 +181,28 @@ class HttpConfig(_Section):
     """What requests that read the page or the API must bear; without one all may. `token` will do too."""
 
 
+def _targets(models: Mapping[str, ModelConfig], targets: Mapping[str, TargetSpec]) -> list[str]:
+    """What is wrong with the targets that models name, a line each."""
+    wrong = []
+    for name, model in models.items():
+        wanted = [
+            (
+                f"models.{name}.actions.rules {rule.name}",
+                rule.target,
+                "traffic" if rule.do == "rollback" else "retrain",
+            )
+            for rule in model.actions.rules
+        ]
+        if model.rollout is not None:
+            wanted.append((f"models.{name}.rollout", model.rollout.target, "traffic"))
+        for where, target, kind in wanted:
+            fitting = [known for known, spec in targets.items() if kind_of(spec) == kind]
+            if target not in fitting:
+                accepted = ", ".join(fitting) or f"none yet: `targets` names none for {kind}"
+                wrong.append(f"{where}: target {target!r}; accepted: {accepted}")
+    return wrong
+
+
 class CapsConfig(_Section):
     """The most series that windows and cohorts may export."""
 
@@ -205,6 +235,10 @@ class Config(_Section):
     """Past results, for the page and its API."""
     http: HttpConfig = HttpConfig()
     """The web server."""
+    targets: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")], TargetSpec] = {}
+    """Where models are retrained and traffic is divided, by names that rules use."""
+    alertmanager: AlertmanagerSpec | None = None
+    """Where waiting and running actions are shown, and people answer with silences."""
     series: CapsConfig = CapsConfig()
     """The most time series that windows and cohorts may export."""
     checkpoint_every: Annotated[Milliseconds, Field(ge=100)] = 10_000
@@ -223,6 +257,13 @@ class Config(_Section):
     @classmethod
     def _settle(cls, data: object) -> object:
         return settled(data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _known_targets(self) -> Self:
+        wrong = _targets(self.models, self.targets)
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(

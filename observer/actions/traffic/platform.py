@@ -28,7 +28,9 @@ class Platform(Protocol):
     Every method raises `Permanent`, in words for people, for an object that is not as it must be.
     """
 
-    resource: Resource
+    @property
+    def resource(self) -> Resource:
+        """The kind of object."""
 
     def share(self, thing: Object) -> float:
         """What the object asks for."""

@@ -1,0 +1,72 @@
+"""The thread in which the control plane turns, and in which what people decide is carried out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from observer.errors import ObserverError
+
+log = logging.getLogger(__name__)
+
+
+class Turning(Protocol):
+    """What turns."""
+
+    def tick(self, now: float) -> None:
+        """One turn."""
+
+
+class Answering(Protocol):
+    """What people decided, waiting."""
+
+    def carry_out(self, save: Callable[[], bool]) -> None:
+        """Carry it out, and answer."""
+
+
+class ControlLoop:
+    """Turns once a second; what fails is told once, and tried again at the next turn."""
+
+    def __init__(
+        self, control: Turning, orders: Answering, now: Callable[[], float], every: float = 1.0
+    ) -> None:
+        self._control, self._orders, self._now, self._every = control, orders, now, every
+        self._ending = threading.Event()
+        self.problem = ""
+        """What is wrong, in words; empty while all is well."""
+        self._thread = threading.Thread(target=self._run, name="actions", daemon=True)
+
+    def start(self) -> None:
+        """Begin to turn."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present turn."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join(30.0)
+
+    def turn(self) -> None:
+        """One turn."""
+        try:
+            self._orders.carry_out(lambda: True)
+            self._control.tick(self._now())
+        except ObserverError as error:
+            if not self.problem:
+                log.warning("actions wait: %s", error)
+            self.problem = str(error)
+        except Exception as error:
+            if not self.problem:
+                log.exception("actions wait")
+            self.problem = f"a fault of the service: {error!r}"[:300]
+        else:
+            if self.problem:
+                log.info("actions go on")
+            self.problem = ""
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self.turn()
+            self._ending.wait(self._every)
