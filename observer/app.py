@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from importlib.metadata import version
 
 from detectors.adapters import process as workers
+from observer.acting import Acting, wanted
 from observer.codecs import Codec, codec
 from observer.config import Config, StreamConfig
 from observer.engines.local import LocalEngine, Pace
@@ -82,6 +83,13 @@ class Service:
             if self.history is not None:
                 self._close.callback(self.history.close)
                 reports = (*reports, self.history.reports)
+            self.acting: Acting | None = None
+            if self.history is not None and wanted(config):
+                self.acting = Acting(
+                    config, self.history.database, self.counters, lambda: self.objectives.latest, clock.now
+                )
+                self._close.callback(self.acting.close)
+                reports = (*reports, self.acting.inbox)
             self.pipeline = self._pipeline((self._gauges, self.objectives, *reports))
             self.exporter = PrometheusExporter(self.counters, self._live)
             heartbeat = Heartbeat(clock, _STUCK_AFTER)
@@ -239,6 +247,8 @@ class Service:
             self.history.know(self._references(), standings, event_time)
         service.set(catalog.CHECKPOINT_NUMBER, (), self.pipeline.checkpoint_number)
         service.set(catalog.BUILD_INFO, (version("ml-observer"), platform.python_version()), 1)
+        if self.acting is not None:
+            self.acting.publish(service)
         self.exporter.publish(self._gauges.snapshot(service))
 
     def _references(self) -> Iterator[ReferenceState]:
@@ -274,6 +284,8 @@ class Service:
         for name, monitor in list(self.pipeline.monitors.items()):  # (the loop may add to either meanwhile)
             reasons += [f"model {name}, version {key}: {why}" for key, why in list(monitor.failed.items())]
         well = not reasons
+        if self.acting is not None and self.acting.loop.problem:
+            reasons.append(f"actions wait: {self.acting.loop.problem}")
         return well, [*reasons, *(self.history.problems() if self.history else ())]
 
 

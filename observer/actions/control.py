@@ -10,7 +10,7 @@ import logging
 import math
 import queue
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -29,6 +29,7 @@ from observer.model import Alert, ObjectiveStanding, QualityReport, WindowReport
 log = logging.getLogger(__name__)
 
 MOST_REPORTS: Final = 20_000
+MOST_ALERTS: Final = 1_000
 MOST_COHORTS: Final = 5_000
 MOST_EVALUATIONS: Final = 1_000
 EPISODE: Final = "episode/"
@@ -47,12 +48,55 @@ class Alerting(Protocol):
         """All silences."""
 
 
+class Inbox:
+    """Results and alerts from other threads, until the control plane reads them; bounded."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._reports: queue.Queue[WindowReport | QualityReport] = queue.Queue(MOST_REPORTS)
+        self._alerts: deque[Trigger] = deque(maxlen=MOST_ALERTS)
+
+    def window(self, report: WindowReport) -> None:
+        """A window closed and was judged."""
+        if not report.key.segment:
+            self._put(report)
+
+    def quality(self, report: QualityReport) -> None:
+        """A cohort's quality changed, or became final."""
+        if not report.segment and not report.arm:
+            self._put(report)
+
+    def alert(self, trigger: Trigger) -> None:
+        """An alert from outside."""
+        self._alerts.append(trigger)
+
+    def reports(self) -> Iterator[WindowReport | QualityReport]:
+        """What came, taken out."""
+        while True:
+            try:
+                yield self._reports.get_nowait()
+            except queue.Empty:
+                return
+
+    def alerts(self) -> list[Trigger]:
+        """What came, taken out."""
+        return [self._alerts.popleft() for _ in range(len(self._alerts))]
+
+    def _put(self, report: WindowReport | QualityReport) -> None:
+        try:
+            self._reports.put_nowait(report)
+        except queue.Full:
+            self._counters.add(catalog.ACTION_REPORTS_DROPPED, (), 1)
+
+
 @dataclass(slots=True)
 class Control:
     """Decides, listens, and keeps everything going.
 
     Parameters
     ----------
+    inbox : Inbox
+        Where other threads put what they found.
     specs : mapping
         Configured model -> what is done about its findings.
     standings : callable
@@ -63,6 +107,7 @@ class Control:
         Seconds between looks at the silences.
     """
 
+    inbox: Inbox
     specs: Mapping[str, ActionsSpec]
     engine: ActionEngine
     rollouts: Rollouts
@@ -77,10 +122,6 @@ class Control:
     """The last ones, by model, rule and cause."""
     down: Sequence[str] = ()
     """Members of the alerting that cannot be told."""
-    _inbox: queue.Queue[WindowReport | QualityReport] = field(
-        default_factory=lambda: queue.Queue(MOST_REPORTS)
-    )
-    _outside: deque[Trigger] = field(default_factory=lambda: deque(maxlen=1_000))
     _labels: dict[str, deque[tuple[float, str, int]]] = field(default_factory=dict)
     _asked: float = 0.0
 
@@ -96,34 +137,11 @@ class Control:
             if begun.get(model, 0.0) < action.rows[-1].at:
                 self._follow_up(action)
 
-    # From other threads
-
-    def window(self, report: WindowReport) -> None:
-        """A window closed and was judged."""
-        if not report.key.segment:
-            self._put(report)
-
-    def quality(self, report: QualityReport) -> None:
-        """A cohort's quality changed, or became final."""
-        if not report.segment and not report.arm:
-            self._put(report)
-
-    def alert(self, trigger: Trigger) -> None:
-        """An alert from outside."""
-        self._outside.append(trigger)
-
-    def _put(self, report: WindowReport | QualityReport) -> None:
-        try:
-            self._inbox.put_nowait(report)
-        except queue.Full:
-            self.counters.add(catalog.ACTION_REPORTS_DROPPED, (), 1)
-
     # The thread's own
 
     def tick(self, now: float) -> None:
         """One turn: raises nothing that a target or a server of alerts could cause."""
-        triggers = self._read()
-        triggers += [self._outside.popleft() for _ in range(len(self._outside))]
+        triggers = [*self._read(), *self.inbox.alerts()]
         standings = self.standings()
         burning = {}
         for standing in standings:
@@ -162,11 +180,7 @@ class Control:
 
     def _read(self) -> list[Trigger]:
         triggers: list[Trigger] = []
-        while True:
-            try:
-                report = self._inbox.get_nowait()
-            except queue.Empty:
-                return triggers
+        for report in self.inbox.reports():
             if isinstance(report, WindowReport):
                 self.rollouts.window(report)
                 triggers += of_window(report)
@@ -175,6 +189,7 @@ class Control:
                 triggers += of_quality(report)
                 cohorts = self._labels.setdefault(report.model, deque(maxlen=MOST_COHORTS))
                 cohorts.append((report.start / 1000, report.version, report.labelled))
+        return triggers
 
     def _evaluate(self, trigger: Trigger, now: float) -> None:
         spec = self.specs.get(trigger.model)

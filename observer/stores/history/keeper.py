@@ -26,13 +26,13 @@ class Keeper:
     """
 
     def __init__(self, spec: HistorySpec, folder: Path, now: Callable[[], float]) -> None:
-        self._database = Database(spec.address(folder))
+        self.database = Database(spec.address(folder))
         try:
-            self._database.prepare()
+            self.database.prepare()
         except ObserverError as error:
             log.warning("history: %s", error)
-        self.reports = HistoryWriter(self._database, spec, now)
-        self.reader = HistoryReader(self._database)
+        self.reports = HistoryWriter(self.database, spec, now)
+        self.reader = HistoryReader(self.database)
         self._known: dict[tuple[str, ...], object] = {}
 
     def know(
@@ -61,4 +61,4 @@ class Keeper:
     def close(self) -> None:
         """Write what waits, if the database takes it, and free everything."""
         self.reports.close()
-        self._database.close()
+        self.database.close()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from observer.actions.base import Order, Progress
-from observer.actions.control import Control
+from observer.actions.control import Control, Inbox
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger, broken
 from observer.actions.rollout import RolloutSpec
@@ -125,6 +125,8 @@ class World:
         spec = {"target": "serving", "start": "after_retrain", "promote_approval": "automatic", **rollout}
         self.spec = RolloutSpec.model_validate(spec)
         self.rng = np.random.default_rng(5)
+        self.counters = Counters()
+        self.inbox = Inbox(self.counters)
         self.restart()
 
     def restart(self) -> None:
@@ -134,11 +136,12 @@ class World:
             self.states, engine, lambda _: self.spec, lambda _: 100.0, lambda _: self.splitter.share
         )
         self.control = Control(
+            self.inbox,
             {"credit": ActionsSpec.model_validate(self.actions)},
             engine,
             rollouts,
             self.states,
-            Counters(),
+            self.counters,
             lambda: self.standings,
             lambda _: 0.0,
             self.phone,
@@ -152,7 +155,7 @@ class World:
         stream = StreamEvidence("", "income", "location", 6.0, 0.7, 0.4, "page", start)
         evidence = EvidenceReport("inputs", "paging", 700, 336, 5.0, 4.0, start, (stream,))
         key = WindowKey("credit", version, "", int(now * 1000))
-        self.control.window(
+        self.inbox.window(
             WindowReport(key, key.start + 1, 500, 0, "r", "drift", (), (), (), evidence=evidence)
         )
 
@@ -160,7 +163,7 @@ class World:
         labelled = int(self.rng.binomial(rows, 0.8))
         right = int(self.rng.binomial(labelled, rate))
         start = int((now - HOUR) * 1000)
-        self.control.quality(
+        self.inbox.quality(
             QualityReport(
                 "credit",
                 version,
