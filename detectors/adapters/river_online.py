@@ -96,7 +96,8 @@ class RiverState:
         if len(self._given) >= self.spec.history:
             self._given = self._given[len(self._given) // 2 :]
         drift = drift & ready
-        return Standing(ready, drift, drift.astype(float), np.zeros(streams), drift.astype(np.int64), reason)
+        age, statistic = drift.astype(np.int64), drift.astype(np.float64)
+        return Standing(ready, drift, statistic, np.zeros(streams), age, reason, failed=bool(reason))
 
     def reset(self, which: Bools) -> None:
         """Begin the streams bool[K] anew."""

@@ -143,6 +143,8 @@ class Standing:
         Windows since the change, if it is one, began, the present one included.
     reason : str
         Why there is no answer where there is none.
+    failed : bool
+        There is none because the detector failed, not for lack of data.
     """
 
     ready: Bools
@@ -151,6 +153,7 @@ class Standing:
     threshold: Floats
     age: Ints
     reason: str = ""
+    failed: bool = False
 
 
 W_contra = TypeVar("W_contra", contravariant=True)

@@ -244,7 +244,8 @@ def _heard(track: _Track, fresh: Any) -> Iterator[Heard]:
     for (subject, name), ready, drift, statistic, threshold, age, n, m, new in listed:
         status, reason = Status.STABLE, ""
         if not ready:
-            status, reason = Status.INSUFFICIENT, last.reason or "too little has been seen"
+            status = Status.FAILED if last.failed else Status.INSUFFICIENT
+            reason = last.reason or "too little has been seen"
         elif drift:
             status = Status.DRIFT
             reason = f"{name} {statistic:.3g} above {threshold:.3g}, for {age} window{'s' * (age != 1)}"
@@ -286,6 +287,7 @@ def _packed(track: _Track) -> bytes:
             "threshold": last.threshold,
             "age": last.age,
             "reason": last.reason,
+            "failed": last.failed,
         }
     return pack(fields)
 
@@ -302,6 +304,7 @@ def _resume(track: _Track, fields: Fields) -> None:
             fields.array("threshold", np.float64, size),
             fields.array("age", np.int64, size),
             fields["reason"],
+            fields["failed"],
         )
     track.detector.restore(fields.packed("detector"))
     track.rows, track.drifted, track.last = rows, drifted, last

@@ -100,7 +100,8 @@ def _adapters(config: Config) -> Iterator[Line]:
     """Detectors of other packages, each environment once."""
     seen = set()
     for model in (*config.models, ""):
-        for detector in config.model(model).judge.detectors or ():
+        judge = config.model(model).judge
+        for detector in (*(judge.detectors or ()), *judge.online):
             if not isinstance(detector, Peer) or (detector.type, detector.python) in seen:
                 continue
             seen.add((detector.type, detector.python))

@@ -307,12 +307,11 @@ def test_a_service_with_all_three_and_a_report_of_its_window(tmp_path, observer)
         "evidently": peers.interpreter("evidently"),
         "river": peers.interpreter("river"),
     }
-    reports = watch(
-        tmp_path,
-        ", ".join(
-            f"{{type: {k}, python: {v}, timeout: 300, start_timeout: 600}}" for k, v in detectors.items()
-        ),
-    )
+    patient = "timeout: 300, start_timeout: 600"
+    configured = {
+        name: f"{{type: {name}, python: {python}, {patient}}}" for name, python in detectors.items()
+    }
+    reports = watch(tmp_path, ", ".join(configured.values()), online=configured["river"])
     assert [report.status for report in reports] == ["stable", "stable", "stable", "drift"]
     last = {one.detector: one.verdict for one in reports[-1].judged}
     assert last["alibi_detect.TabularDrift"].p_value < 1e-6
@@ -321,6 +320,8 @@ def test_a_service_with_all_three_and_a_report_of_its_window(tmp_path, observer)
         "evidently": Status.DRIFT,
         "river.ADWIN": Status.DRIFT,
     }
+    online = {one.detector: one.verdict.status for one in reports[-1].evidence.online}
+    assert online["river.ADWIN.location"] is Status.STABLE  # four values are too few for it
     ran = observer("export", "evidently", "-c", "observer.yaml", "m", "-o", "report.html")
     assert ran.code == 0, ran.err
     assert b"<html" in (tmp_path / "report.html").read_bytes()[:2000].lower()

@@ -77,6 +77,7 @@ def test_a_worker_that_dies_and_a_service_that_starts_anew_change_nothing(worker
 def test_what_fails_is_no_answer_and_loses_no_window(worker):
     detector = river(detector="Dies").fresh(Moments.none(1))
     said = detector.update(window(4.0))
+    assert said.failed
     assert not said.ready.any()
     assert "river.Dies" in said.reason
     assert "ended with code 3" in said.reason

@@ -19,6 +19,14 @@ def test_it_judges_on_without_the_adapter(tmp_path, caplog):
     assert [line.getMessage().partition(":")[0] for line in caplog.records] == ["detector river.ADWIN fails"]
 
 
+def test_it_follows_a_version_on_without_the_adapter(tmp_path):
+    reports = watch(tmp_path, "ks", f"adwin, {{type: river, python: {sys.executable}}}")
+    assert [report.status for report in reports] == ["stable", "stable", "stable", "drift"]
+    said = [one for report in reports for one in report.evidence.online]
+    assert {one.verdict.status for one in said if one.detector.startswith("river.ADWIN.")} == {Status.FAILED}
+    assert Status.FAILED not in {one.verdict.status for one in said if one.detector.startswith("adwin.")}
+
+
 def test_a_window_that_nothing_could_judge_is_not_stable(tmp_path):
     assert {report.status for report in watch(tmp_path, "{type: evidently}")} == {"insufficient"}
 
