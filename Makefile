@@ -92,6 +92,7 @@ $(CACHE)/uv/bin/uv: | python
 $(SERVERS): tests/services/kafka.pom.xml $(READY)
 	@mkdir -p $(CACHE)
 	@command -v prometheus >/dev/null || .ci/apt-install prometheus
+	@command -v prometheus-alertmanager alertmanager >/dev/null || .ci/apt-install prometheus-alertmanager
 	@if [ -z "$${OBSERVER_TEST_KAFKA:-}" ]; then \
 		{ command -v java && command -v mvn; } >/dev/null || docker info >/dev/null 2>&1 || \
 			.ci/apt-install default-jre-headless maven; \

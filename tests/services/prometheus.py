@@ -40,14 +40,19 @@ class Prometheus:
         What to scrape.
     rules : sequence of Path
         Rule files to evaluate every second.
+    alertmanagers : sequence of str
+        Where alerts go, "host:port".
     """
 
-    def __init__(self, targets: Sequence[str], rules: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, targets: Sequence[str], rules: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
+    ) -> None:
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rule.resolve()) for rule in rules],
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
             "scrape_configs": [{"job_name": "observer", "static_configs": [{"targets": list(targets)}]}],
         }
         self._folder: tempfile.TemporaryDirectory[str] | None = None

@@ -1,0 +1,143 @@
+"""A real Alertmanager on loopback, and a receiver of what it sends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import httpx
+
+from tests.services.process import Process, ServiceError, free_port
+
+
+class Notified(NamedTuple):
+    """One alert of one notification."""
+
+    receiver: str
+    status: str
+    """`firing` or `resolved`."""
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    at: float
+    """When it came, seconds since the epoch."""
+
+
+class Receiver:
+    """A webhook that remembers every alert it is sent."""
+
+    def __init__(self) -> None:
+        self.notified: list[Notified] = []
+        notified = self.notified
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                now = time.time()
+                notified.extend(
+                    Notified(body["receiver"], one["status"], one["labels"], one["annotations"], now)
+                    for one in body["alerts"]
+                )
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def wait_for(self, wanted: Callable[[Notified], bool], timeout: float = 60) -> Notified:
+        """The first alert that is wanted; raises `TimeoutError` with all that came instead."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for one in list(self.notified):
+                if wanted(one):
+                    return one
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not notified within {timeout} s; what came: {self.notified}")
+            time.sleep(0.1)
+
+
+class Alertmanager:
+    """An Alertmanager with a configuration of its own, in a cluster of one.
+
+    Parameters
+    ----------
+    config : mapping
+        As its YAML.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._port = free_port()
+        self.address = f"127.0.0.1:{self._port}"
+        self.url = f"http://{self.address}"
+        self._config = config
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._process: Process | None = None
+        self._client = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start with empty storage; return once it is ready."""
+        binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+        if binary is None:
+            raise ServiceError("no Alertmanager: install one on PATH (Debian: prometheus-alertmanager)")
+        self._folder = tempfile.TemporaryDirectory(prefix="observer-alertmanager-")
+        folder = Path(self._folder.name)
+        config = folder / "alertmanager.yml"
+        config.write_text(json.dumps(self._config))  # JSON is YAML
+        command = [binary, f"--config.file={config}", f"--storage.path={folder / 'data'}"]
+        command += [f"--web.listen-address={self.address}", "--cluster.listen-address=", "--log.level=warn"]
+        self._process = Process(command, folder / "server.log")
+        try:
+            self._process.wait_until(self._ready, 60)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it and remove its data."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+        self._client.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """What it holds, as its API says; muted ones name who mutes them under `status`."""
+        found: list[dict[str, Any]] = self._client.get("/api/v2/alerts").raise_for_status().json()
+        return found
+
+    def _ready(self) -> bool:
+        try:
+            return self._client.get("/-/ready").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
