@@ -86,6 +86,20 @@ def _drift(paper: Paper, watched: Watched) -> list[Rule]:
             watched.labels,
         )
     )
+    learning = watched.select(catalog.EVIDENCE_STAGE, _eq(watch="inputs"))
+    judged = watched.select(catalog.DRIFT_STATUS, _eq(segment=""))
+    rules.append(
+        paper.alert(
+            "ObserverDriftTicket",
+            f"max by (model, version, column, detector) ({judged}) == 1 "
+            f"and on(model, version) max by (model, version) ({learning}) == 0",
+            "ticket",
+            "drift",
+            "{{ $labels.model }} {{ $labels.version }}: {{ $labels.column }} drifts ({{ $labels.detector }})",
+            "One window's verdict: there are too few reference windows yet for evidence over time.",
+            watched.labels | {"stage": "learning"},
+        )
+    )
     return rules
 
 

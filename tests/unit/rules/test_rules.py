@@ -54,6 +54,11 @@ def test_the_alerts_fire_as_promised():
     assert "SUCCESS" in promtool("test", "rules", str(HERE / "promtool.yaml"))
 
 
+def test_the_rates_are_those_of_sloth():
+    """Over four days, in the same Prometheus engine; see the file."""
+    assert "SUCCESS" in promtool("test", "rules", str(HERE / "same_as_sloth.yaml"))
+
+
 def test_every_alert_says_what_a_person_needs():
     for alert in every("alert"):
         assert alert["labels"]["severity"] in {"page", "ticket"}
