@@ -61,18 +61,23 @@ def model_group(paper: Paper, watched: Watched) -> Rule:
 
 
 def _drift(paper: Paper, watched: Watched) -> list[Rule]:
-    """Incidents of inputs page only where no labels say what they do to quality."""
+    """Incidents of inputs page only where neither labels nor an estimate say what they do to quality."""
     opened = f"max by (model, version) ({watched.select(catalog.INCIDENT_OPEN, _eq(watch='inputs'))}) == 1"
+    skill = watched.select(catalog.QUALITY_ESTIMATE_SKILL, _eq(segment=""))
+    skilled = f"on(model, version) (max by (model, version) ({skill}) > 0)"
     what = "the inputs or predictions of {{ $labels.model }} {{ $labels.version }} have changed"
-    severity: Severity = "ticket" if watched.model and watched.realised else "page"
-    if severity == "ticket":
-        told = _objective(watched.model, watched.realised[0])
-        summary = _capital(what)
+    told: list[tuple[str, Severity, str, str]]
+    if watched.model and watched.realised:
+        told = [(opened, "ticket", _capital(what), _objective(watched.model, watched.realised[0]))]
     else:
-        told = "Nothing says what it does to quality: no objective rests on labels. "
-        summary = f"With no objective on labels, {what}"
+        unknown = "Nothing says what it does to quality: no objective on labels, no estimate with skill. "
+        told = [
+            (f"{opened} unless {skilled}", "page", f"With no objective on labels, {what}", unknown),
+            (f"{opened} and {skilled}", "ticket", _capital(what), f"Likely effect: {_estimate()}"),
+        ]
     rules = [
-        paper.alert("ObserverDrift", opened, severity, "drift", summary, told + _strongest(), watched.labels)
+        paper.alert("ObserverDrift", expr, severity, "drift", summary, effect + _strongest(), watched.labels)
+        for expr, severity, summary, effect in told
     ]
     streams = f"max by (model, version, column, statistic) ({watched.select(catalog.STREAM_TIER)}) == 1"
     rules.append(
@@ -207,6 +212,16 @@ def _objective(model: str, name: str) -> str:
         f"Likely effect: {{{{ with query {query} }}}}the objective {name} burns its budget at "
         '{{ . | first | value | printf "%.2g" }}x over a day.{{ else }}no labels of a day say.{{ end }} '
     )
+
+
+def _estimate() -> str:
+    """What quality is estimated to be, where an estimate has skill."""
+    values, skill = catalog.QUALITY_ESTIMATE.name, catalog.QUALITY_ESTIMATE_SKILL.name
+    where = 'model=%q,version=%q,segment=\\"\\"'
+    found = f"{values}{{{where}}} and on(model, version, segment, metric) {skill} > 0"
+    query = f'(printf "{found}" .Labels.model .Labels.version)'
+    each = '{{ .Labels.metric }} {{ .Value | printf "%.3g" }} now; '
+    return f"{{{{ with query {query} }}}}estimated {{{{ range . }}}}{each}{{{{ end }}}}{{{{ end }}}}"
 
 
 def _capital(text: str) -> str:

@@ -115,7 +115,8 @@ class Objectives:
     # What happened
 
     def window(self, report: WindowReport) -> None:
-        """Count a window that closed, by how much of it drifts."""
+        """Count a window that closed, by how much of it drifts and by what is estimated of its quality."""
+        self._estimated(report)
         drifting = {item.subject for item in report.judged if item.verdict.status is Status.DRIFT}
         stable = {item.subject for item in report.judged if item.verdict.status is Status.STABLE}
         judged = drifting | stable
@@ -127,6 +128,21 @@ class Objectives:
             if isinstance(indicator, Drift) and _is_about(one.spec, key.version, "", key.segment):
                 good = len(drifting) <= indicator.at_most * len(judged)
                 _set(one, key.version, key.start, report.end, report.rows, good=good)
+
+    def _estimated(self, report: WindowReport) -> None:
+        """Count what is estimated without labels, by estimators that have skill."""
+        values = {one.metric: one.value for one in report.estimates if one.usable and one.value is not None}
+        key = report.key
+        for one in self.of(key.model).every if values else ():
+            indicator = one.spec.indicator
+            if one.spec.waits_for_labels or not _is_about(one.spec, key.version, "", key.segment):
+                continue
+            if isinstance(indicator, Correct) and "accuracy" in values:
+                good = round(values["accuracy"] * report.rows)
+                one.set(key.version, key.start, report.end, good, report.rows)
+            elif isinstance(indicator, Quality) and indicator.metric in values:
+                holds = indicator.holds(values[indicator.metric])
+                _set(one, key.version, key.start, report.end, report.rows, good=holds)
 
     def quality(self, report: QualityReport) -> None:
         """A cohort's quality changed; what has not matured is not counted yet."""
