@@ -41,6 +41,7 @@ PACKAGES = {
     "evidently": ["evidently==0.7.23", "pandas<3", "numpy<2.3"],
     "nannyml": ["nannyml==0.13.1", "statsmodels"],
     "alibi": ["alibi-detect==0.11.4", "numba>=0.57,<0.58", "numpy<1.25", "scipy<1.12"],
+    "alibi-torch": ["alibi-detect==0.11.4", "numba>=0.57,<0.58", "numpy<1.25", "scipy<1.12", "torch"],
     "river": ["river==0.26.1"],
 }
 KS, BONFERRONI, BH = "KS p < .05 on any feature", "KS, Bonferroni", "KS, Benjamini-Hochberg"

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,15 @@ def real() -> Iterator[dict[str, Any]]:
     yield from real_streams.rows()
 
 
+def part_of(module: str, function: str) -> Callable[[], Iterator[dict[str, Any]]]:
+    """A part that a module of its own makes."""
+
+    def part() -> Iterator[dict[str, Any]]:
+        yield from getattr(import_module(f"benchmarks.{module}"), function)()
+
+    return part
+
+
 PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "null": nulls,
     "odd": odd_nulls,
@@ -343,6 +353,9 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "cost": cost,
     "peers": peers,
     "real": real,
+    "power": part_of("power", "power"),
+    "levels": part_of("power", "levels"),
+    "speed": part_of("speed", "rows"),
 }
 
 

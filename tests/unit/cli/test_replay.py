@@ -165,3 +165,22 @@ def test_wrong_files_are_explained(
     ran = observer("replay", "-c", "observer.yaml", "--predictions", predictions)
     assert ran.code == code
     assert said in ran.err
+
+
+def test_every_detector_of_windows_can_be_chosen(prepared: Path, observer: Observer) -> None:
+    chosen = ["cramer_von_mises", "anderson_darling", "mmd", "rff_mmd", "domain_classifier"]
+    parameters = {
+        "mmd": "{type: mmd, permutations: 50}",
+        "domain_classifier": "{type: domain_classifier, trees: 10}",
+    }
+    listed = ", ".join(parameters.get(name, name) for name in chosen)
+    text = CONFIG.replace("defaults: {", f"defaults: {{judge: {{detectors: [{listed}]}}, ")
+    (prepared / "observer.yaml").write_text(text)
+    ran = replay(observer, "in/p1*", "in/l1*", "--json")
+    found = {
+        (line["detector"], line["subject"], line["segment"]) for line in ran.lines if line.get("detector")
+    }
+    assert {name for name, _, _ in found} >= set(chosen)
+    assert {("cramer_von_mises", "x", ""), ("anderson_darling", "x", ""), ("mmd", "@table", "")} <= found
+    starts = {line["start"] for line in ran.lines if line.get("detector") in chosen}
+    assert starts == {"2025-11-24T20:00:00Z", "2025-11-24T21:00:00Z"}
