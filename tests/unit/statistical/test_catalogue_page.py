@@ -1,4 +1,4 @@
-"""docs/detectors.md lists every detector that a name can be given for, with what its row promises."""
+"""docs/detectors.md is the catalogue: every detector that can be named, with its defaults."""
 
 import re
 from pathlib import Path
@@ -7,15 +7,25 @@ import pytest
 
 from detectors import catalog
 
-DOCS = Path(__file__).parents[3] / "docs"
+TEXT = (Path(__file__).parents[3] / "docs" / "detectors.md").read_text()
+CATALOGUE = TEXT.split("## Catalogue")[1].split("\n### ")[0]
 ROWS = {
-    match[1]: [cell.strip() for cell in match[0].strip().strip("|").split(" | ")]
-    for page in ("detectors.md", "online.md", "adapters.md")
-    if (DOCS / page).exists()
-    for match in re.finditer(r"^\| `(\w+)` \|.*$", (DOCS / page).read_text(), re.MULTILINE)
+    line.split("`")[1]: [cell.strip() for cell in line.strip("|").split(" | ")]
+    for line in CATALOGUE.splitlines()
+    if line.startswith("| `")
 }
+OWN = {spec.model_fields["type"].default: spec for spec in catalog.BUILT_IN}
 
 
-@pytest.mark.parametrize("name", sorted({*catalog.WINDOWED.all(), *catalog.ONLINE.all()}))
-def test_every_detector_is_in_the_catalogue(name):
-    assert name in ROWS
+def test_every_detector_is_in_the_catalogue_and_nothing_else():
+    online = {spec.model_fields["type"].default for spec in catalog.ONLINE_BUILT_IN}
+    assert set(ROWS) == {*OWN, *online}
+
+
+@pytest.mark.parametrize("name", sorted(name for name, cells in ROWS.items() if len(cells) == 7))
+def test_its_row_says_what_the_code_does(name):
+    spec, (_, kinds, default, statistic, *rest) = OWN[name], ROWS[name]
+    assert kinds == ", ".join(spec.applies_to)
+    assert (default != "") == any(name in names for names in catalog.DEFAULTS.values())
+    assert re.findall(r"\(([\d.]+)\)", statistic)[-1] == f"{spec.model_fields['minimum_effect'].default:g}"
+    assert all(rest)
