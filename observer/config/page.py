@@ -119,6 +119,8 @@ def _detectors() -> Iterator[str]:
     yield ""
     yield from (f"- {kind}: {', '.join(names)}" for kind, names in defaults.items())
     yield ""
+    yield "`alibi_detect`, `evidently`, `river` run in processes of their own: see [adapters](adapters.md)."
+    yield ""
     judged = {spec: ", ".join(spec.applies_to) for spec in catalog.BUILT_IN}
     yield from _table("judges", judged, Spec)
     yield ""
@@ -134,7 +136,7 @@ def _table(title: str, specs: Mapping[type[Any], str], base: type[BaseModel]) ->
     yield "|---|---|---|"
     for name, spec in sorted((spec.model_fields["type"].default, spec) for spec in specs):
         parameters = [
-            f"`{field}: {_plain(info.default)}`"
+            f"`{field}: {'all' if field == 'columns' and not info.default else _plain(info.default)}`"
             for field, info in spec.model_fields.items()
             if field != "type"
         ]
@@ -150,7 +152,9 @@ def _plain(value: Any) -> str:
     """A default as it would be written."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
-    return "all" if value is None else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value) or "''"
 
 
 def json_schema() -> dict[str, Any]:
