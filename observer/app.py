@@ -30,7 +30,7 @@ from observer.sources.files import FileDeadLetters, FileSource, FilesSpec
 from observer.sources.kafka import KafkaDeadLetters, KafkaSource
 from observer.stores.history.keeper import Keeper
 from observer.stores.lmdb import LmdbState
-from observer.web.api import Heartbeat, create_app
+from observer.web.api import Heartbeat, Past, create_app
 from observer.web.server import Server
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,10 @@ class Service:
             self.server: Server | None = None
             if serve:
                 token = config.http.token.get_secret_value()
-                app = create_app(self.exporter.render, heartbeat, self._ready, self, token)
+                read = config.http.read_token.get_secret_value()
+                app = create_app(
+                    self.exporter.render, heartbeat, self._ready, self, token, self._past(), read
+                )
                 self.server = Server(app, config.http.host, config.http.port)
                 self.server.start()
                 self._close.callback(self.server.stop)
@@ -250,6 +253,11 @@ class Service:
         if self.acting is not None:
             self.acting.publish(service)
         self.exporter.publish(self._gauges.snapshot(service))
+
+    def _past(self) -> Past | None:
+        if self.history is None:
+            return None
+        return Past(self.history.reader, self.history.problems, self.clock, version("ml-observer"))
 
     def _references(self) -> Iterator[ReferenceState]:
         for name, monitor in self.pipeline.monitors.items():

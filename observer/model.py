@@ -604,6 +604,8 @@ class VersionState:
         Start, rows and status of the last windows, oldest first.
     inputs, quality : EvidenceReport or None
         Where its watches stand.
+    cohort : QualityReport or None
+        The latest with values, of all arms and segments.
     seen : float
         When the latest window was recorded, seconds since the epoch.
     """
@@ -619,6 +621,7 @@ class VersionState:
     recent: tuple[tuple[int, int, str], ...]
     inputs: EvidenceReport | None
     quality: EvidenceReport | None
+    cohort: QualityReport | None
 
 
 class LedgerRow(NamedTuple):

@@ -5,17 +5,21 @@ from __future__ import annotations
 import gzip
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from observer.errors import ConfigError, Retryable
-from observer.ports import Clock
+from observer.ports import Clock, History
+from observer.web.access import HEADERS, Access
+from observer.web.pages import pages
+from observer.web.reading import reading
 
 Render: TypeAlias = Callable[[str], tuple[bytes, str]]
 """`Accept` header -> body and content type."""
@@ -36,8 +40,6 @@ POST, with a token (docs/false-alarms.md):
 /api/v1/incidents/close   end an incident
 """
 _MOST_BYTES = 10_000
-# No browser may take a foreign string in plain text for a page.
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
 class Heartbeat:
@@ -73,8 +75,32 @@ class Decisions(Protocol):
         """End a version's incidents."""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the page and the reading part of the API stand on.
+
+    Attributes
+    ----------
+    problems : callable
+        What is wrong with the history now, a line each.
+    version : str
+        Of the service.
+    """
+
+    history: History
+    problems: Callable[[], Iterable[str]]
+    clock: Clock
+    version: str
+
+
 def create_app(
-    render: Render, health: Probe, ready: Probe, decisions: Decisions | None = None, token: str = ""
+    render: Render,
+    health: Probe,
+    ready: Probe,
+    decisions: Decisions | None = None,
+    token: str = "",
+    past: Past | None = None,
+    read_token: str = "",
 ) -> Starlette:
     """Build the ASGI application.
 
@@ -88,15 +114,19 @@ def create_app(
         Behind the endpoints that act.
     token : str
         What a request to those must bear; without one they refuse everybody.
+    past : Past, optional
+        Behind the page and the endpoints that read.
+    read_token : str
+        What a request to those must bear, or else `token`; without one everybody may read.
     """
 
     async def index(_: Request) -> Response:
-        return PlainTextResponse(_INDEX, headers=_HEADERS)
+        return PlainTextResponse(_INDEX, headers=HEADERS)
 
     # Not async, so that Starlette runs it in a worker thread: the probes answer during a scrape.
     def metrics(request: Request) -> Response:
         body, content_type = render(request.headers.get("accept", ""))
-        headers = {**_HEADERS, "Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        headers = {**HEADERS, "Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if _takes_gzip(request.headers.get("accept-encoding", "")):
             body = gzip.compress(body, compresslevel=1, mtime=0)
             headers["Content-Encoding"] = "gzip"
@@ -106,13 +136,20 @@ def create_app(
         async def endpoint(_: Request) -> Response:
             well, reasons = probe()
             text = "ok\n" * well + "".join(f"{reason}\n" for reason in reasons)
-            return PlainTextResponse(text, 200 if well else 503, headers=_HEADERS)
+            return PlainTextResponse(text, 200 if well else 503, headers=HEADERS)
 
         return endpoint
 
+    shown: list[BaseRoute] = [Route("/", index)]
+    if past is not None:
+        access = Access(read_token, token)
+        shown = [
+            *pages(past.history, access, past.problems, past.clock, past.version),
+            *reading(past.history, access, past.problems, past.version),
+        ]
     return Starlette(
         routes=[
-            Route("/", index),
+            *shown,
             Route("/metrics", metrics),
             Route("/healthz", answer(health)),
             Route("/readyz", answer(ready)),
@@ -186,7 +223,7 @@ def _refusal(header: str, token: str) -> Response | None:
 
 def _json(status: int, text: str) -> Response:
     said = {"done" if status == 200 else "error": text}
-    return JSONResponse(said, status, headers=_HEADERS)
+    return JSONResponse(said, status, headers=HEADERS)
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, func, select, tuple_
+from sqlalchemy import Connection, Select, Table, and_, func, select, tuple_
 
 from observer.model import (
     EvidenceReport,
@@ -21,6 +21,7 @@ from observer.stores.history import tables
 from observer.stores.history.database import Database
 from observer.stores.history.nouns import decode
 
+T = TypeVar("T")
 RECENT = 48
 """Windows in `VersionState.recent`."""
 
@@ -45,13 +46,18 @@ class HistoryReader:
         with self._database.reading() as connection:
             rows = connection.execute(wanted).all()
             recent = _recent(connection, model)
-            watches = {watch: _latest_evidence(connection, watch, model) for watch in ("inputs", "quality")}
+            watches = {
+                watch: _latest(connection, tables.EVIDENCE, EvidenceReport, model, watch=watch)
+                for watch in ("inputs", "quality")
+            }
+            cohorts = _latest(connection, tables.QUALITY, QualityReport, model, arm="", segment="", valued=1)
         return [
             VersionState(
                 **row._asdict(),
                 recent=tuple(recent.get((row.model, row.version), ())),
                 inputs=watches["inputs"].get((row.model, row.version)),
                 quality=watches["quality"].get((row.model, row.version)),
+                cohort=cohorts.get((row.model, row.version)),
             )
             for row in rows
         ]
@@ -177,23 +183,16 @@ def _recent(connection: Connection, model: str | None) -> dict[tuple[str, str], 
     return found
 
 
-def _latest_evidence(
-    connection: Connection, watch: str, model: str | None
-) -> dict[tuple[str, str], EvidenceReport]:
-    last, table = tables.VERSIONS, tables.EVIDENCE
-    newest = (
-        select(func.max(table.c.start))
-        .where(table.c.model == last.c.model, table.c.version == last.c.version, table.c.watch == watch)
-        .correlate(last)
-        .scalar_subquery()
-    )
+def _latest(
+    connection: Connection, table: Table, kind: type[T], model: str | None, **key: str | int
+) -> dict[tuple[str, str], T]:
+    """The latest row of each version that has `key`."""
+    last = tables.VERSIONS
+    fits = [table.c[name] == value for name, value in key.items()]
+    fits += [table.c.model == last.c.model, table.c.version == last.c.version]
+    newest = select(func.max(table.c.start)).where(*fits).correlate(last).scalar_subquery()
     wanted = select(table.c.model, table.c.version, table.c.data).join(
-        last,
-        (table.c.model == last.c.model)
-        & (table.c.version == last.c.version)
-        & (table.c.watch == watch)
-        & (table.c.start == newest),
+        last, and_(*fits, table.c.start == newest)
     )
     wanted = wanted if model is None else wanted.where(last.c.model == model)
-    rows = connection.execute(wanted)
-    return {(row.model, row.version): decode(row.data, EvidenceReport) for row in rows}
+    return {(row.model, row.version): decode(row.data, kind) for row in connection.execute(wanted)}

@@ -67,6 +67,7 @@ QUALITY = Table(
     _key("segment"),
     _time("start", key=True),
     _time("end"),
+    _time("valued"),
     _data(),
 )
 FINDINGS = Table(

@@ -109,6 +109,7 @@ class HistoryWriter:
             "segment": report.segment,
             "start": report.start,
             "end": report.end,
+            "valued": int(bool(report.values)),
             "data": encode(replace(report, findings=(), evidence=None)),
         }
         self._put(tables.QUALITY, row)

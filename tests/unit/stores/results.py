@@ -83,7 +83,7 @@ def quality(
     labelled: int = 800,
 ) -> QualityReport:
     start = START + hour * HOUR
-    values = (QualityValue("auc", value, 0.001, labelled), QualityValue("accuracy", 0.84, None, labelled))
+    values = (QualityValue("roc_auc", value, 0.001, labelled), QualityValue("accuracy", 0.84, None, labelled))
     told = evidence(stream("@label"), watch="quality") if final else None
     maturity = "matured" if final else "provisional"
     return QualityReport(

@@ -40,7 +40,7 @@ def upgrade() -> None:
     op.create_table("windows", _key("model"), _key("version"), _key("segment"), *windows)
     op.create_table("evidence", _key("model"), _key("version"), _key("watch"), _start(), _big("end"), _data())
     cohort = (_key("model"), _key("version"), _key("arm"), _key("segment"))
-    op.create_table("quality", *cohort, _start(), _big("end"), _data())
+    op.create_table("quality", *cohort, _start(), _big("end"), _big("valued"), _data())
     window = (_text("model"), _text("version"), _text("segment"), _big("start"), _big("end"))
     op.create_table("findings", _key("id"), *window, _text("tier"), _data())
     op.create_index("findings_by_end", "findings", ["end"])
