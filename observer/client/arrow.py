@@ -38,10 +38,14 @@ def column(values: Any) -> pa.Array:
 
 def times_column(values: Any) -> pa.Array:
     """A copy of a column of times."""
-    if isinstance(values, pa.Array | pa.ChunkedArray) or getattr(values, "dtype", None) is not None:
-        array = column(values)
-        if pa.types.is_timestamp(array.type) or pa.types.is_integer(array.type):
-            return array
+    if hasattr(values, "to_arrow"):  # polars
+        values = values.to_arrow()
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if isinstance(values, pa.Array) and (
+        pa.types.is_timestamp(values.type) or pa.types.is_integer(values.type)
+    ):
+        return values
     return pa.array(times(values))
 
 
@@ -55,7 +59,6 @@ def _fit(array: pa.Array) -> pa.Array:
         or pa.types.is_boolean(kind)
         or pa.types.is_null(kind)
         or pa.types.is_dictionary(kind)
-        or pa.types.is_timestamp(kind)
         or pa.types.is_list(kind)
         or pa.types.is_large_list(kind)
         or pa.types.is_fixed_size_list(kind)

@@ -80,9 +80,9 @@ class Ledger:
         """Count events as dropped, and remember why."""
         if rows:
             self.dropped[reason] += rows
-        if error:
-            self.last_error = describe(error)
-        self.settled.notify_all()
+            if error:
+                self.last_error = describe(error)
+            self.settled.notify_all()
 
 
 def describe(error: object) -> str:

@@ -316,7 +316,7 @@ class Sender:
         with self.ledger.lock:
             self.ledger.spilled -= rows + lost
             self.ledger.in_flight += rows
-            self.ledger.drop("disk", lost, "a file was damaged" if lost else "")
+            self.ledger.drop("disk", lost, "a file was damaged")
         self._outbox.extend(messages)
 
     def _relieve(self, spill: Spill) -> None:
@@ -337,7 +337,7 @@ class Sender:
         with self.ledger.lock:
             self.ledger.in_flight -= rows
             self.ledger.spilled += rows - removed
-            self.ledger.drop("disk", removed, "the disk's share is full" if removed else "")
+            self.ledger.drop("disk", removed, "the disk's share is full")
 
     def _finish(self) -> None:
         """Close the connection and settle the account."""

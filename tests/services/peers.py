@@ -21,6 +21,7 @@ _PACKAGES = {
     "alibi-0.13": ("3.11", "'alibi-detect==0.13.0' 'scikit-learn<1.6' 'pyarrow<26'"),
     "evidently": (sys.executable, Evidently.packages),
     "river": (sys.executable, River.packages),
+    "client": (sys.executable, "'kserve==0.21.0' pandas polars pyarrow"),
 }
 NAMES = tuple(_PACKAGES)
 
