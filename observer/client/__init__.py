@@ -5,6 +5,7 @@ from observer.client.buffer import Stats
 from observer.client.kafka import KafkaTransport
 from observer.client.kserve import watch_kserve
 from observer.client.logger import PredictionLogger
+from observer.client.payloads import PayloadEndpoint
 from observer.client.transports import FileTransport, TooLarge, Transport
 from observer.client.watch import LoggedEstimator
 
@@ -12,6 +13,7 @@ __all__ = [
     "FileTransport",
     "KafkaTransport",
     "LoggedEstimator",
+    "PayloadEndpoint",
     "PredictionLogger",
     "PredictionMiddleware",
     "Stats",
