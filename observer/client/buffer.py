@@ -117,7 +117,7 @@ class Buffer:
         ledger = self._ledger
         with ledger.lock:
             ledger.logged += item.rows
-            if self._sample and self.bytes * 2 > self._limit:
+            if self._sample and self.half_full:
                 kept = self._sampled(item)
                 if kept is None or self.bytes + kept.size > self._limit:
                     ledger.drop("sampled", 0 if kept is None else kept.rows)
@@ -132,6 +132,11 @@ class Buffer:
                     ledger.buffered -= rows
                     ledger.drop("overflow", rows, "the buffer is full")
             return ledger.buffered
+
+    @property
+    def half_full(self) -> bool:
+        """Whether it is time to do something about it."""
+        return self.bytes * 2 > self._limit
 
     def take(self, rows: int) -> list[Item]:
         """Up to `rows` of the oldest rows, at least one item if there is any; now in flight."""

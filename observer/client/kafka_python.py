@@ -17,7 +17,7 @@ _SETTINGS = {
     "delivery_timeout_ms": 2**31 - 1,  # for ever: the client's own buffer is what overflows
     "linger_ms": 5,
     "batch_size": 256 * 1024,
-    "max_block_ms": 1_000,
+    "max_block_ms": 250,
     "bootstrap_timeout_ms": 3_000,
     "reconnect_backoff_max_ms": 2_000,
     "metrics_enabled": False,

@@ -27,7 +27,7 @@ _BREATH = 20  # messages handed over before another thread may run
 _ATTEMPTS = 10  # of a message that the brokers answer with an error
 _BACKOFF = (0.2, 5.0)  # seconds before reconnecting, first and longest
 _TELL_EVERY = 60.0
-_LAST_SECONDS = 3.0  # for a thread that waits for the transport when its time is up
+_LAST_SECONDS = 1.0  # for a thread that waits for the transport when its time is up
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class Sender:
         self.wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
+        self._opening: threading.Thread | None = None
+        self._opened: Connection | Exception | None = None
         self._outbox: deque[Message] = deque()
         self._retry: deque[Message] = deque()
         self._flying: dict[Message, None] = {}  # an ordered set
@@ -80,7 +82,7 @@ class Sender:
             rows = self.buffer.put(item)
         if self._thread is None:
             self.start()
-        elif rows >= self.plan.batch_rows and not self.wake.is_set():
+        elif (rows >= self.plan.batch_rows or self.buffer.half_full) and not self.wake.is_set():
             self.wake.set()
 
     def refuse(self, reason: str, rows: int, error: object) -> None:
@@ -162,6 +164,7 @@ class Sender:
                 self.ledger.last_error = describe(error)
         finally:
             self._stopping = True
+            self._end.set()
             self._finish()
 
     def _step(self, now: float, *, everything: bool) -> None:
@@ -185,14 +188,30 @@ class Sender:
         self._tell()
 
     def _connect(self, now: float) -> None:
-        try:
-            self._connection = self.plan.transport.open()
-        except Exception as error:  # of whatever library; the next attempt may succeed
+        """Open a connection in a thread of its own: that may take seconds, in which the buffer fills."""
+        if self._opening is None:
+            self._opened = None
+            self._opening = threading.Thread(target=self._open, name="observer-client-connect", daemon=True)
+            self._opening.start()
+            self._opening.join(_POLL_SECONDS)
+        if self._opening.is_alive():
+            return
+        self._opening = None
+        if isinstance(self._opened, Exception):
             with self.ledger.lock:
-                self.ledger.last_error = describe(error)
+                self.ledger.last_error = describe(self._opened)
             self._wait_longer(now)
         else:
-            self._broken = False
+            self._connection, self._opened, self._broken = self._opened, None, False
+
+    def _open(self) -> None:
+        try:
+            self._opened = connection = self.plan.transport.open()
+        except Exception as error:  # of whatever library; the next attempt may succeed
+            self._opened = error
+        else:
+            if self._end.is_set():  # nobody waits for it any more
+                connection.close()
 
     def _disconnect(self, now: float) -> None:
         """Close a connection that failed; the messages it had are sent again by the next one."""
@@ -217,7 +236,8 @@ class Sender:
             return self._retry.popleft()
         if not self._outbox and self._spill is not None and self._spill.waiting:
             self._load(self._spill)
-        if not self._outbox and (everything or self.ledger.buffered >= self.plan.batch_rows):
+        enough = everything or self.ledger.buffered >= self.plan.batch_rows or self.buffer.half_full
+        if not self._outbox and enough:
             self._outbox.extend(self._encoded())
         return self._outbox.popleft() if self._outbox else None
 
@@ -321,7 +341,7 @@ class Sender:
 
     def _relieve(self, spill: Spill) -> None:
         """Move the buffer to the disk while it is more than half full and nothing can be sent."""
-        if self.buffer.bytes * 2 > self.plan.buffer_bytes:
+        if self.buffer.half_full:
             while self.buffer.bytes * 4 > self.plan.buffer_bytes:
                 self._store(spill, self._encoded())
 
@@ -341,6 +361,9 @@ class Sender:
 
     def _finish(self) -> None:
         """Close the connection and settle the account."""
+        if self._opened is not None and not isinstance(self._opened, Exception):
+            with suppress(Exception):
+                self._opened.close()
         with self.ledger.lock:
             connection, self._connection = self._connection, None
             unsent = (*self._flying, *self._retry, *self._outbox)
