@@ -88,8 +88,9 @@ $(CACHE)/uv/bin/uv: | python
 	@$(PYTHON) -m venv $(CACHE)/uv
 	@$(CACHE)/uv/bin/pip install --quiet uv
 
-# The servers of the tests: Prometheus from the distribution, Kafka from Maven (or a broker or Docker engine at hand).
-$(SERVERS): tests/services/kafka.pom.xml $(READY)
+# The servers of the tests: Prometheus and etcd from the distribution, Kafka from Maven (or a broker or Docker
+# engine at hand), the Kubernetes API server from its Go modules.
+$(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py $(READY)
 	@mkdir -p $(CACHE)
 	@command -v prometheus >/dev/null || .ci/apt-install prometheus
 	@command -v prometheus-alertmanager alertmanager >/dev/null || .ci/apt-install prometheus-alertmanager
@@ -98,4 +99,7 @@ $(SERVERS): tests/services/kafka.pom.xml $(READY)
 			.ci/apt-install default-jre-headless maven; \
 		if command -v mvn >/dev/null; then $(BIN)/python -m tests.services.kafka --fetch >/dev/null; fi; \
 	fi
+	@command -v etcd >/dev/null || .ci/apt-install etcd-server
+	@command -v openssl >/dev/null || .ci/apt-install openssl
+	@$(BIN)/python -m tests.services.kubernetes --fetch >/dev/null
 	@touch $@

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 import httpx2  # what lightkube raises
 from lightkube import ApiError, Client, KubeConfig
+from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.models.authorization_v1 import ResourceAttributes, SelfSubjectAccessReviewSpec
 from lightkube.resources.authorization_v1 import SelfSubjectAccessReview
@@ -31,20 +34,19 @@ class KubernetesObject:
     def __init__(self, resource: Resource, namespace: str, name: str, kubeconfig: str = "") -> None:
         self.name = f"{resource.kind} {namespace}/{name}"
         self._resource, self._namespace, self._object = resource, namespace, name
-        config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()
-        self._client = Client(config=config, field_manager="ml-observer", timeout=httpx2.Timeout(TIMEOUT))
+        self._kubeconfig = kubeconfig
         self._kind = create_namespaced_resource(*resource)
 
     def read(self) -> Object:
         """As it is now."""
-        found = self._ask(lambda: self._client.get(self._kind, self._object, namespace=self._namespace))
+        found = self._ask(lambda client: client.get(self._kind, self._object, namespace=self._namespace))
         return _plain(found)
 
     def patch(self, change: Patch) -> Object:
         """Apply a merge patch."""
 
-        def act() -> Any:
-            return self._client.patch(
+        def act(client: Client) -> Any:
+            return client.patch(
                 self._kind,
                 self._object,
                 change,
@@ -63,14 +65,18 @@ class KubernetesObject:
                 group=group, resource=plural, verb=verb, namespace=self._namespace, name=self._object
             )
             review = SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(resourceAttributes=asked))
-            answer = self._ask(lambda review=review: self._client.create(review))  # type: ignore[misc]
+            answer = self._ask(partial(_create, review))
             if answer.status is None or not answer.status.allowed:
                 missing.append(f"{self.name}: the service may not {verb} {plural}.{group}")
         return missing
 
-    def _ask(self, act: Callable[[], Any], *, writes: bool = False) -> Any:
+    def _ask(self, act: Callable[[Client], Any], *, writes: bool = False) -> Any:
         try:
-            return act()
+            # A client for each request: a token that was renewed is read, and nothing is left open.
+            config = KubeConfig.from_file(self._kubeconfig) if self._kubeconfig else KubeConfig.from_env()
+            timeout = httpx2.Timeout(TIMEOUT)
+            with closing(Client(config=config, field_manager="ml-observer", timeout=timeout)) as client:
+                return act(client)
         except ApiError as error:
             code = error.status.code or 0
             text = f"{self.name}: {error.status.message or error}"[:500]
@@ -79,10 +85,16 @@ class KubernetesObject:
             if code == 429 or code >= 500:
                 raise (Unclear if writes and code >= 500 else Retryable)(text) from error
             raise Permanent(text) from error
+        except (ConfigError, OSError) as error:
+            raise Permanent(f"{self.name}: the kubeconfig cannot be used: {error}") from error
         except httpx2.ConnectError as error:
             raise Retryable(f"{self.name}: no connection: {error}") from error
         except httpx2.HTTPError as error:
             raise (Unclear if writes else Retryable)(f"{self.name}: {error!r}") from error
+
+
+def _create(review: SelfSubjectAccessReview, client: Client) -> Any:
+    return client.create(review)
 
 
 def _plain(found: Any) -> Object:

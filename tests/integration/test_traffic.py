@@ -1,0 +1,274 @@
+"""Every traffic target against a real Kubernetes API server, under no more rights than the docs give it.
+
+Where the vendors' own definitions lie beside the project they are used, else open ones of the same names.
+There are no controllers, so the tests write each status as the platform would.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from observer.actions.base import Order
+from observer.actions.engine import ActionEngine
+from observer.actions.ledger import Ledger
+from observer.actions.targets import TargetSpec
+from observer.actions.traffic.cluster import KubernetesObject
+from observer.actions.traffic.target import TrafficTarget
+from observer.errors import Permanent, Retryable
+from tests.services.kubernetes import ADMIN, Kubernetes
+from tests.unit.actions.fakes import NOW, MemoryStore, order
+from tests.unit.actions.test_traffic import EXPERIMENT, GRAPH, KNATIVE, ROUTE, SELDON, STANDARD
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
+
+VENDORS = Path(__file__).parents[3] / "shared" / "crds"
+DEFINITIONS = {
+    "inferenceservices": ("serving.kserve.io", "v1beta1", "InferenceService", "kserve-inferenceservices"),
+    "inferencegraphs": ("serving.kserve.io", "v1alpha1", "InferenceGraph", "kserve-inferencegraphs"),
+    "seldondeployments": (
+        "machinelearning.seldon.io",
+        "v1",
+        "SeldonDeployment",
+        "seldon-v1-seldondeployments",
+    ),
+    "experiments": ("mlops.seldon.io", "v1alpha1", "Experiment", "seldon-v2-experiments"),
+    "httproutes": ("gateway.networking.k8s.io", "v1", "HTTPRoute", "gateway-httproutes"),
+}
+
+
+def definition(plural: str) -> dict[str, Any]:
+    group, version, kind, file = DEFINITIONS[plural]
+    path = VENDORS / f"{file}.yaml"
+    if path.exists():
+        found = next(one for one in yaml.safe_load_all(path.read_text()) if one)
+        found.get("metadata", {}).pop("annotations", None)
+        found["spec"].pop("conversion", None)
+        # A group under k8s.io is protected: whoever defines it says that it was approved.
+        found["metadata"]["annotations"] = {"api-approved.kubernetes.io": "https://observer.test"}
+        return dict(found)
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{group}",
+            "annotations": {"api-approved.kubernetes.io": "https://observer.test"},
+        },
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
+            "versions": [
+                {
+                    "name": version,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "x-kubernetes-preserve-unknown-fields": True,
+                        }
+                    },
+                }
+            ],
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Kubernetes]:
+    with Kubernetes({"observer-token": "observer", "stranger-token": "stranger"}) as server:
+        server.create("/api/v1/namespaces", {"metadata": {"name": "ml"}})
+        for plural in DEFINITIONS:
+            server.define(definition(plural))
+        rules = [
+            {
+                "apiGroups": [group],
+                "resources": [plural],
+                "resourceNames": ["credit"],
+                "verbs": ["get", "patch"],
+            }
+            for plural, (group, *_) in DEFINITIONS.items()
+        ]
+        roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/ml"
+        server.create(f"{roles}/roles", {"metadata": {"name": "observer"}, "rules": rules})
+        server.create(
+            f"{roles}/rolebindings",
+            {
+                "metadata": {"name": "observer"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "observer"},
+                "subjects": [{"kind": "User", "name": "observer", "apiGroup": "rbac.authorization.k8s.io"}],
+            },
+        )
+        yield server
+
+
+class Case(NamedTuple):
+    plural: str
+    thing: dict[str, Any]
+    spec: dict[str, Any]
+
+
+ARMS = {"champion": "v1", "challenger": "v2"}
+CASES = {
+    "kserve knative": Case("inferenceservices", KNATIVE, {"type": "kserve"}),
+    "kserve standard": Case("inferenceservices", STANDARD, {"type": "kserve", "challenger": "v2"}),
+    "inference graph": Case("inferencegraphs", GRAPH, {"type": "inference_graph", **ARMS}),
+    "seldon v1": Case("seldondeployments", SELDON, {"type": "seldon", **ARMS}),
+    "seldon v2": Case("experiments", EXPERIMENT, {"type": "seldon_experiment", **ARMS}),
+    "http route": Case("httproutes", ROUTE, {"type": "http_route", "rule": 1, **ARMS}),
+}
+
+
+class Platform:
+    """One object, and what its controller would write."""
+
+    def __init__(self, cluster: Kubernetes, case: Case, folder: Path) -> None:
+        group, version, kind, _ = DEFINITIONS[case.plural]
+        self.cluster, self.case = cluster, case
+        self.collection = f"/apis/{group}/{version}/namespaces/ml/{case.plural}"
+        self.path = f"{self.collection}/credit"
+        cluster.client.delete(self.path)
+        while cluster.client.get(self.path).status_code != 404:
+            time.sleep(0.05)
+        made = {
+            "apiVersion": f"{group}/{version}",
+            "kind": kind,
+            "metadata": {
+                "name": "credit",
+                "annotations": {"team": "risk", **case.thing["metadata"].get("annotations", {})},
+                "labels": {"app": "credit"},
+            },
+            "spec": case.thing["spec"],
+        }
+        cluster.create(self.collection, made)
+        self.target = self.open("observer-token", folder)
+        self.settle()
+
+    def open(self, token: str, folder: Path, name: str = "credit") -> TrafficTarget:
+        config = str(self.cluster.kubeconfig(token, folder))
+        wanted = {**self.case.spec, "namespace": "ml", "name": name, "kubeconfig": config}
+        target = TypeAdapter[Any](TargetSpec).validate_python(wanted).target()
+        assert isinstance(target, TrafficTarget)
+        return target
+
+    def settle(self) -> None:
+        """Write the status that the platform would, of the object as it is now."""
+        thing = self.cluster.read(self.path)
+        status = copy.deepcopy(self.case.thing["status"])
+        share, generation = int(self.target.read()[0]), thing["metadata"]["generation"]
+        if "observedGeneration" in status:
+            status["observedGeneration"] = generation
+        now = "2027-01-15T08:00:00Z"
+        parents = status.get("parents") or []
+        for one in [*status.get("conditions", ()), *(c for p in parents for c in p["conditions"])]:
+            one.update(lastTransitionTime=now, reason="Ready", message="")
+            one.pop("observedGeneration", None)
+        for parent in parents:
+            parent["controllerName"] = "observer.test/gateway"
+            for one in parent["conditions"]:
+                one["observedGeneration"] = generation
+        for one in status.get("canaryStatuses", ()):
+            one["trafficPercent"] = share
+        traffic = status.get("components", {}).get("predictor", {}).get("traffic")
+        if traffic:
+            traffic[0]["percent"], traffic[1]["percent"] = share, 100 - share
+        self.cluster.merge(f"{self.path}/status", {"status": status}, "controller")
+
+    def rest(self) -> Any:
+        """Everything that a step must leave as it is."""
+
+        def bare(value: Any) -> Any:
+            weights = ("weight", "traffic", "trafficPercent", "canaryTrafficPercent")
+            if isinstance(value, dict):
+                return {key: bare(each) for key, each in value.items() if key not in weights}
+            return [bare(each) for each in value] if isinstance(value, list) else value
+
+        thing = self.cluster.read(self.path)
+        kept = {key: thing["metadata"].get(key) for key in ("labels", "annotations", "name", "uid")}
+        return kept, bare(thing["spec"])
+
+
+@pytest.fixture(params=CASES)
+def platform(request: pytest.FixtureRequest, cluster: Kubernetes, tmp_path: Path) -> Platform:
+    return Platform(cluster, CASES[request.param], tmp_path)
+
+
+def shift(share: float, before: float | None, kind: Any = "set_weights") -> Order:
+    return order(f"{kind}-{share}", kind=kind, parameters={"share": share, "before": before})
+
+
+def test_a_rollout_goes_up_and_back_and_changes_nothing_else(platform: Platform) -> None:
+    assert platform.target.check() == []
+    untouched = platform.rest()
+    engine = ActionEngine(Ledger(MemoryStore()), {"pipeline": platform.target}, poll_every=0)
+    now, before = NOW, 10.0
+    for share, kind in ((20, "set_weights"), (50, "set_weights"), (100, "promote"), (0, "rollback")):
+        action = engine.propose(shift(share, None if kind == "rollback" else before, kind), now)
+        assert action is not None
+        engine.tick(now)
+        engine.tick(now + 1)
+        assert action.state == "running", "the platform has not said so yet"
+        platform.settle()
+        engine.tick(now + 2)
+        assert (action.state, action.result) == ("succeeded", {"share": float(share)}), action.detail
+        assert platform.target.read() == (float(share), float(share))
+        assert platform.rest() == untouched
+        now, before = now + 10, float(share)
+
+
+def test_another_writer_is_met_with_another_try_and_not_fought_over(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch, writes = KubernetesObject.patch, 0
+
+    def meanwhile(self: KubernetesObject, change: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        if writes == 1:  # somebody labels the object between our reading and our writing
+            platform.cluster.merge(platform.path, {"metadata": {"labels": {"by": "somebody"}}}, "somebody")
+        return patch(self, change)
+
+    monkeypatch.setattr(KubernetesObject, "patch", meanwhile)
+    platform.target.send(shift(20, 10))
+    assert writes == 2
+    assert platform.cluster.read(platform.path)["metadata"]["labels"] == {"app": "credit", "by": "somebody"}
+    assert platform.target.read()[0] == 20
+
+    theirs = platform.target._platform.patch(platform.cluster.read(platform.path), 33)
+    platform.cluster.merge(platform.path, theirs, "argocd-controller")
+    with pytest.raises(Permanent, match="asks for 33% where 20% was set, last changed by argocd-controller"):
+        platform.target.send(shift(50, 20))
+    assert platform.target.progress(shift(20, 10), "").state == "foreign"
+
+
+def test_what_is_missing_or_forbidden_is_told_and_nothing_is_tried_again(
+    platform: Platform, tmp_path: Path
+) -> None:
+    stranger = platform.open("stranger-token", tmp_path)
+    with pytest.raises(Permanent, match=f'cannot get resource "{platform.case.plural}"'):
+        stranger.read()
+    assert any("may not patch" in problem for problem in stranger.check())
+    other = platform.open(ADMIN, tmp_path, "nobody")
+    with pytest.raises(Permanent, match="not found"):
+        other.send(shift(20, 10))
+    with pytest.raises(Permanent, match="forbidden"):
+        platform.open("observer-token", tmp_path, "another").read()
+
+
+def test_a_server_that_is_away_is_waited_for(platform: Platform, tmp_path: Path) -> None:
+    config = platform.cluster.kubeconfig("observer-token", tmp_path)
+    config.write_text(config.read_text().replace(platform.cluster.url, "https://127.0.0.1:9"))
+    wanted = {**platform.case.spec, "namespace": "ml", "name": "credit", "kubeconfig": str(config)}
+    away = TypeAdapter[Any](TargetSpec).validate_python(wanted).target()
+    with pytest.raises(Retryable, match="no connection"):
+        away.send(shift(20, 10))
+    assert "no connection" in away.check()[0]
