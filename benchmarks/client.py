@@ -21,7 +21,7 @@ from typing import Any
 NUMBERS = [f"amount_{index:02d}" for index in range(20)]
 CATEGORIES = [f"kind_{index}" for index in range(3)]
 ROWS = 1_000  # of a frame
-SINGLES = 20_000
+SINGLES = 10_000
 FRAMES = 30
 REST = 0.01  # seconds, after 20 single calls or a frame
 

@@ -27,7 +27,7 @@ _BREATH = 20  # messages handed over before another thread may run
 _ATTEMPTS = 10  # of a message that the brokers answer with an error
 _BACKOFF = (0.2, 5.0)  # seconds before reconnecting, first and longest
 _TELL_EVERY = 60.0
-_LAST_SECONDS = 1.0  # for a thread that waits for the transport when its time is up
+_LAST_SECONDS = 5.0  # for the thread to settle when its time is up, should the transport hang
 
 
 @dataclass(frozen=True, slots=True)

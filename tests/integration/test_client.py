@@ -229,12 +229,13 @@ def test_what_does_not_fit_is_counted_exactly(slow, topic_name, library):
     assert stats.dropped == {"overflow": len(ids) - len(found)}
 
 
-def run(code: str, *arguments: object, timeout: float = 120) -> None:
-    """A process of its own."""
+def run(code: str, *arguments: object, timeout: float = 120) -> str:
+    """What a process of its own prints."""
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 START = """
@@ -288,12 +289,17 @@ def test_spilled_events_outlive_their_process(slow, topic_name, tmp_path, librar
     for number in range(200):
         logger.log({"x": number}, 1, id=f"{sys.argv[5]} {number}")
         time.sleep(0.002)
+    logger.close()
+    print(logger.stats())
     """
     )
     broker.kill()
-    run(code, broker.bootstrap, library, topic, tmp_path, "first", 0.2)
+    first = run(code, broker.bootstrap, library, topic, tmp_path, "first", 0.2)
     broker.start()
-    run(code, broker.bootstrap, library, topic, tmp_path, "second", 60)
+    second = run(code, broker.bootstrap, library, topic, tmp_path, "second", 60)
     found = Counter(json.loads(value)["id"] for value in consumed(broker.bootstrap, topic, 1))
-    assert found == Counter(f"{one} {number}" for one in ("first", "second") for number in range(200))
+    assert found == Counter(f"{one} {number}" for one in ("first", "second") for number in range(200)), (
+        first,
+        second,
+    )
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
