@@ -356,6 +356,7 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "power": part_of("power", "power"),
     "levels": part_of("power", "levels"),
     "speed": part_of("speed", "rows"),
+    "estimation": part_of("estimation", "rows"),
 }
 
 

@@ -87,11 +87,12 @@ def _references(config: Config, references: dict[str, Reference]) -> Iterator[Li
                 yield Line("failed", subject, str(error))
                 continue
             references.setdefault(model, reference)
-            schema = reference.schema
+            schema, estimator = reference.schema, reference.estimator
+            labels = f"{estimator.outcomes.n:,} labels, " if estimator is not None else ""
             yield Line(
                 "ok",
                 subject,
-                f"{path}: {reference.version}, {reference.summary.n:,} rows, "
+                f"{path}: {reference.version}, {reference.summary.n:,} rows, {labels}"
                 f"{len(schema.features)} features, task {schema.task or 'unknown'}",
             )
 

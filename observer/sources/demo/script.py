@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Categories, Column, Floats
+from detectors.base import Categories, Column, Floats, Numbers
 from observer.model import Partition, Stream
 from observer.sources.demo.draw import draw, draw_choice, generator
 from observer.sources.demo.models import CYCLE, EPISODES, MODELS
@@ -112,3 +112,9 @@ class Script:
         for name, score in drawn.scores.items():
             columns[f"@score.{name}" if name else "@score"] = score
         return rng.integers(0, 2**64, rows, np.uint64), columns, tags
+
+    def reference_labels(self, model: str, rows: int = 20_000) -> Column:
+        """The labels of these rows."""
+        spec = self.model(model)
+        truth = draw(spec, generator(self.seed, spec.name, _REFERENCE), rows).truth
+        return Categories(truth.astype(np.int32), spec.classes) if spec.classes else Numbers(truth)

@@ -12,7 +12,7 @@ from observer.codecs import ArrowSpec, codec
 from observer.judge import JudgeSpec, WindowJudge
 from observer.model import Decoded, Messages, Origin, Partition, Predictions, Stream
 from observer.pipeline.inputs import columns_of
-from observer.references import Overrides, Reference, build
+from observer.references import Overrides, Reference, RowLabels, build
 from observer.sources.demo import DemoSource, EventClock, Script
 from observer.sources.demo.draw import draw, generator
 from observer.sources.demo.messages import count, due
@@ -78,6 +78,17 @@ def decoded(script: Script, stream: Stream, hours: float) -> Decoded:
 def reference(name: str) -> Reference:
     keys, columns, tags = SCRIPT.reference_columns(name)
     return build(keys, columns, Overrides(), "demo", tags)
+
+
+@pytest.mark.parametrize(("model", "metric"), [("churn", "roc_auc"), ("triage", "macro_roc_auc")])
+def test_labels_of_a_reference_are_those_of_its_rows(model: str, metric: str) -> None:
+    keys, columns, tags = SCRIPT.reference_columns(model)
+    labels = RowLabels(SCRIPT.reference_labels(model), np.arange(len(keys)))
+    estimator = build(keys, columns, Overrides(), "demo", tags, labels=labels).estimator
+    assert estimator is not None
+    known = {one.name: one.value for one in estimator.constant}[metric]
+    assert known is not None
+    assert known > 0.7  # half if they were of other rows
 
 
 def only(script: Script, *names: str) -> Script:
