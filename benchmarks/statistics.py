@@ -357,6 +357,7 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "levels": part_of("power", "levels"),
     "speed": part_of("speed", "rows"),
     "estimation": part_of("estimation", "rows"),
+    "online": part_of("online", "rows"),
 }
 
 

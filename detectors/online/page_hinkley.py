@@ -35,7 +35,7 @@ class PageHinkley(MomentsSpec):
     """
 
     type: Literal["page_hinkley"] = "page_hinkley"
-    run_length: float = Field(720.0, ge=2, le=1e6, description="Mean windows between false alarms.")
+    run_length: float = Field(50_000.0, ge=2, le=1e7, description="Mean windows between false alarms.")
     shift: float = Field(
         1.0, ge=0.1, le=8, description="Shift found soonest, in standard errors of a window's mean."
     )

@@ -152,6 +152,8 @@ class OnlineWatch:
     def _advance(
         self, start: int, tracks: Sequence[_Track], window: TableSummary | Outcomes | None, reading: Reading
     ) -> None:
+        if not tracks:
+            return
         moments = self._moments(reading)
         for track in tracks:
             fed, track.rows = self._fed(track, window, moments)

@@ -268,3 +268,13 @@ def test_realised_values_replace_estimates():
     assert series(reports, catalog.QUALITY_ESTIMATE) == {}
     reports.window(estimated(6))
     assert series(reports, catalog.QUALITY_ESTIMATE) != {}
+
+
+def test_verdicts_of_online_detectors_stand_beside_those_of_windows():
+    reports = GaugeReports()
+    told = replace(evidence("quality", None, "@label"), online=(window(5, column="@label").judged[0],))
+    reports.quality(replace(quality(5), evidence=told))
+    reports.window(window(5))
+    assert {labels[3] for labels in series(reports, catalog.DRIFT_STATUS)} == {"@label", "x"}
+    reports.quality(replace(quality(6), evidence=replace(told, online=())))
+    assert {labels[3] for labels in series(reports, catalog.DRIFT_STATUS)} == {"x"}

@@ -16,19 +16,21 @@ PLUGIN = Path(__file__).parents[2] / "plugins" / "example_detector"
 def installed(tmp_path, monkeypatch):
     """Installs distributions that declare detectors, as module paths."""
 
-    def install(name, entries, source=""):
+    def install(name, entries, source="", group="observer.detectors"):
         (tmp_path / f"{name}.py").write_text(source)
         info = tmp_path / f"{name}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[observer.detectors]\n" + "\n".join(entries) + "\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n" + "\n".join(entries) + "\n")
         monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
         catalog.WINDOWED.forget()
+        catalog.ONLINE.forget()
 
     yield install
     for name in ("example_detector", "broken", "odd"):
         sys.modules.pop(name, None)
     catalog.WINDOWED.forget()
+    catalog.ONLINE.forget()
 
 
 def test_defaults_exist_and_fit_their_kind():
@@ -95,3 +97,28 @@ def test_broken_plugins_are_reported_and_stop_nothing(installed):
     assert "'odd' (odd:Odd)" in text
     with pytest.raises(DetectorError, match="no licence"):
         catalog.build("broken")
+
+
+def test_an_online_detector_is_found_by_an_entry_point_of_its_own(installed):
+    source = """
+from typing import Literal
+
+from detectors.online.adwin import Adwin
+
+
+class Mine(Adwin):
+    type: Literal["mine"] = "mine"
+
+
+class Blind(Adwin):
+    type: Literal["blind"] = "blind"
+    fed = "thoughts"
+"""
+    entries = ["mine = odd:Mine", "blind = odd:Blind", "adwin = odd:Mine"]
+    installed("odd", entries, source, group="observer.online_detectors")
+    assert catalog.ONLINE.build("mine", delta=0.1).name == "mine"
+    assert "mine" not in catalog.names()
+    text = "\n".join(catalog.ONLINE.problems())
+    assert "needs `fed`, one of moments, column, table, outcomes" in text
+    assert "'adwin' (odd:Mine): DetectorError: the name is taken" in text
+    jsonschema.validate({"type": "mine", "columns": ["x"]}, catalog.ONLINE.json_schema())
