@@ -20,7 +20,7 @@ from detectors.base import Numbers
 from detectors.conformance import summarise, table_of
 from detectors.learned.mmd import mmd_test
 
-SHIFTS = (0.0, 0.03, 0.04, 0.05, 0.2)
+SHIFTS = (0.0, 0.03, 0.05)
 ROWS, COLUMNS, PERMUTATIONS, REPEATS = 1000, 20, 100, 5
 
 # Runs in the peer's environment.
@@ -111,5 +111,5 @@ def rows() -> Iterator[dict[str, Any]]:
     ]
     yield {
         "ks distances apart at most": round(max(apart), 5),
-        "largest bin of the reference": before.numbers.counts.max() / ROWS,
+        "largest bin of the reference": float(before.numbers.counts.max() / ROWS),
     }
