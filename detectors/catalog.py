@@ -83,7 +83,7 @@ ONLINE_BUILT_IN: tuple[type[OnlineSpec], ...] = (
 DEFAULTS: Mapping[Kind, tuple[str, ...]] = {
     "number": ("ks", "wasserstein", "missing", "type_errors", "out_of_range", "constant"),
     "category": ("g_test", "total_variation", "missing", "type_errors", "unseen_categories", "constant"),
-    "embedding": ("rff_mmd",),
+    "embedding": ("rff_mmd", "missing", "type_errors"),
     "table": ("covariance", "duplicates"),
     "outcomes": (),
 }

@@ -173,7 +173,7 @@ def _numbers(reference: Reference) -> list[_Panel]:
     panels: list[_Panel] = []
     for i, name in enumerate(numbers.names):
         counts, boundaries = numbers.counts[i], numbers.binning.columns[i]
-        absent = float(counts[bins + 2] + counts[bins + 3]) / max(numbers.n, 1)
+        absent = float(counts[bins + 2] + counts[bins + 3]) / max(int(counts.sum()), 1)
         about = "number" + _missing(absent)
         if not len(boundaries):
             panels.append((name, about, _nothing))
@@ -197,8 +197,9 @@ def _categories(reference: Reference) -> list[_Panel]:
     ):
         kind = reference.schema.features.get(name, "category")
         different = len(names) + len(rare)
-        about = f"{kind}{_missing(float(counts[top + 2]) / max(categories.n, 1))}, {different:,} different"
-        panels.append((name, about, _bars(names, counts[: len(names)], int(counts[top]), categories.n)))
+        rows = int(counts.sum())
+        about = f"{kind}{_missing(float(counts[top + 2]) / max(rows, 1))}, {different:,} different"
+        panels.append((name, about, _bars(names, counts[: len(names)], int(counts[top]), rows)))
     return panels
 
 

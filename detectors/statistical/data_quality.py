@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from pydantic import Field
@@ -12,8 +12,11 @@ from detectors.statistical.cells import Columns, usable
 from detectors.statistical.nulls import proportions_p_value
 from detectors.statistical.spec import Kind, Spec, verdicts
 from detectors.summaries.categories import CategoryCounts
+from detectors.summaries.embeddings import EmbeddingSums
 from detectors.summaries.histogram import Histogram
 from detectors.summaries.table import TableSummary
+
+_Any: TypeAlias = Columns | EmbeddingSums
 
 
 class _Hits(NamedTuple):
@@ -48,16 +51,16 @@ class Missing(_Rate):
     for the other rates here.
     """
 
-    applies_to: ClassVar[tuple[Kind, ...]] = ("number", "category")
+    applies_to: ClassVar[tuple[Kind, ...]] = ("number", "category", "embedding")
     type: Literal["missing"] = "missing"
     _two_sided: ClassVar[bool] = True
 
-    def compare(self, reference: Columns, window: Columns, alpha: float | None = None) -> list[Verdict]:
+    def compare(self, reference: _Any, window: _Any, alpha: float | None = None) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
         return self._judge(_missing(reference), _missing(window), alpha)
 
 
-def _missing(columns: Columns) -> _Hits:
+def _missing(columns: _Any) -> _Hits:
     rows = columns.counts.sum(axis=1)
     if isinstance(columns, Histogram):
         return _Hits(columns.counts[:, columns.bins + 2] + columns.counts[:, columns.bins + 3], rows)
@@ -65,12 +68,12 @@ def _missing(columns: Columns) -> _Hits:
 
 
 class TypeErrors(_Rate):
-    """Rate of values of a wrong type, such as text in a number; only a rise counts."""
+    """Rate of values of a wrong type: text in a number, a vector of another length; only a rise counts."""
 
-    applies_to: ClassVar[tuple[Kind, ...]] = ("number", "category")
+    applies_to: ClassVar[tuple[Kind, ...]] = ("number", "category", "embedding")
     type: Literal["type_errors"] = "type_errors"
 
-    def compare(self, reference: Columns, window: Columns, alpha: float | None = None) -> list[Verdict]:
+    def compare(self, reference: _Any, window: _Any, alpha: float | None = None) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
         before, now = (_Hits(c.counts[:, -1], c.counts.sum(axis=1)) for c in (reference, window))
         return self._judge(before, now, alpha)

@@ -5,6 +5,7 @@ A number is the window's departure from the reference, about 0 where nothing has
 - `location`: mean of the column's PIT (its rank in the reference, 0..1) less 1/2;
 - `spread`: 12 times the PIT's mean square about 1/2, less the reference's (1 for a column without ties);
 - `total_variation`: share of rows that changed category; a distance;
+- `embedding`: how far the mean features of an embedding moved, 0 to 1.41; a distance;
 - `covariance`: the whitened covariance's distance from the reference's, of all numeric columns together.
 
 Rates (`missing`, `type_errors`, `unseen_categories`, `duplicates`) are kept as counts. Of labelled
@@ -38,6 +39,7 @@ MINIMA: Mapping[str, float] = MappingProxyType(
         "location": 0.02,
         "spread": 0.06,
         "total_variation": 0.02,
+        "embedding": 0.03,
         "covariance": 0.2,
         "missing": 0.01,
         "type_errors": 0.01,
@@ -49,7 +51,7 @@ MINIMA: Mapping[str, float] = MappingProxyType(
 )
 """Smallest effect that matters, by statistic, in its own unit."""
 
-DISTANCES = frozenset({"total_variation", "covariance"})
+DISTANCES = frozenset({"total_variation", "embedding", "covariance"})
 """Statistics that are never negative, and of which only an increase is drift."""
 
 JOINT = frozenset({"covariance"})
@@ -96,7 +98,8 @@ class TableStreams:
 
     def __init__(self, reference: TableSummary) -> None:
         self._reference = reference
-        numbers, categories = reference.numbers, reference.categories
+        numbers, categories, embeddings = reference.numbers, reference.categories, reference.embeddings
+        self._features = embeddings.means
         self._pit = _pit(numbers)
         self.spread = _spread(self._pit, _inner(numbers))
         self._shares = _shares(categories)
@@ -105,9 +108,10 @@ class TableStreams:
             *(Stream(name, "location") for name in numbers.names),
             *(Stream(name, "spread") for name in numbers.names),
             *(Stream(name, "total_variation") for name in categories.names),
+            *(Stream(name, "embedding") for name in embeddings.names),
             Stream(TABLE, "covariance"),
         )
-        columns = (*numbers.names, *categories.names)
+        columns = (*numbers.names, *categories.names, *embeddings.names)
         self.rates = (
             *(Stream(name, "missing") for name in columns),
             *(Stream(name, "type_errors") for name in columns),
@@ -117,7 +121,7 @@ class TableStreams:
 
     def read(self, window: TableSummary, *, joint: bool = True) -> Reading:
         """Read a window; `joint` says whether to compute what concerns all columns at once."""
-        numbers, categories = window.numbers, window.categories
+        numbers, categories, embeddings = window.numbers, window.categories, window.embeddings
         inner = _inner(numbers)
         finite = inner.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -126,6 +130,9 @@ class TableStreams:
             shares = _shares(categories)
             variation = np.abs(shares - self._shares).sum(axis=1) / 2
         known = _known(categories).sum(axis=1)
+        vectors = embeddings.counts[:, 0]
+        moved = np.sqrt(((embeddings.means - self._features) ** 2).sum(axis=1))
+        moved[vectors == 0] = np.nan
         distance = np.nan
         if joint and len(numbers.names) > 1:
             verdict = self._covariance.compare(self._reference, window)[0]
@@ -135,14 +142,15 @@ class TableStreams:
         missing = (
             numbers.counts[:, bins + 2] + numbers.counts[:, bins + 3],
             categories.counts[:, top + 2],
+            embeddings.counts[:, 1],
         )
-        wrong = numbers.counts[:, bins + 6], categories.counts[:, top + 3]
+        wrong = numbers.counts[:, bins + 6], categories.counts[:, top + 3], embeddings.counts[:, 2]
         hits = np.concatenate((*missing, *wrong, categories.counts[:, top + 1], [repeated]))
-        each = numbers.counts.sum(axis=1), categories.counts.sum(axis=1)
+        each = tuple(part.counts.sum(axis=1) for part in (numbers, categories, embeddings))
         rows = np.concatenate((*each, *each, each[1], [n + repeated]))
         return Reading(
-            np.concatenate((location, spread, variation, [distance])),
-            np.concatenate((finite, finite, known, [n])).astype(np.int64),
+            np.concatenate((location, spread, variation, moved, [distance])),
+            np.concatenate((finite, finite, known, vectors, [n])).astype(np.int64),
             hits.astype(np.float64),
             rows.astype(np.float64),
         )

@@ -77,7 +77,8 @@ def changes(reference: TableSummary, window: TableSummary) -> dict[str, NumberCh
 
 
 def _sides(numbers: Histogram) -> list[Side]:
-    bins, rows, counts = numbers.bins, max(numbers.n, 1), numbers.counts
+    bins, counts = numbers.bins, numbers.counts
+    rows = np.maximum(counts.sum(axis=1), 1)
     missing = counts[:, [bins + 2, bins + 3]].sum(axis=1) / rows
     outside = counts[:, [0, bins + 1, bins + 4, bins + 5]].sum(axis=1) / rows
     listed = (numbers.mean, numbers.deviation, quantiles(numbers), numbers.finite, missing, outside)
@@ -107,7 +108,7 @@ def quantiles(numbers: Histogram) -> Floats:
 
 def _categories(reference: CategoryCounts, window: CategoryCounts, i: int) -> CategoryChange:
     top = reference.vocabularies.top
-    before, now = (side.counts[i] / max(side.n, 1) for side in (reference, window))
+    before, now = (side.counts[i] / max(int(side.counts[i].sum()), 1) for side in (reference, window))
     fresh = window.unseen[i]
     some = sorted(fresh, key=lambda name: (-fresh[name], name))[:_NAMED]
     more = ", ..." if len(fresh) > _NAMED else ""

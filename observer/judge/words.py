@@ -26,6 +26,7 @@ _MEANING = {
     "location": "values {rose} in rank",
     "spread": "spread {rose}",
     "total_variation": "shares of categories changed",
+    "embedding": "vectors moved",
     "covariance": "correlations or spreads changed",
     "missing": "missing values {rose}",
     "type_errors": "values of a wrong type {rose}",

@@ -34,7 +34,7 @@ def distributions(reference: TableSummary, window: TableSummary) -> Iterator[Dis
 
 def _shares(numbers: Histogram, i: int, used: int) -> tuple[Floats, float, float, float]:
     """Shares of the rows in the used bins, below, above, missing."""
-    bins, counts = numbers.bins, numbers.counts[i] / max(numbers.n, 1)
+    bins, counts = numbers.bins, numbers.counts[i] / max(int(numbers.counts[i].sum()), 1)
     below, above = counts[0] + counts[bins + 4], counts[bins + 1] + counts[bins + 5]
     return counts[1 : used + 1], below, above, counts[bins + 2] + counts[bins + 3] + counts[bins + 6]
 
@@ -64,7 +64,7 @@ def _values(name: str, boundaries: Floats, before: Histogram, now: Histogram, i:
 
 def _category(name: str, before: CategoryCounts, now: CategoryCounts, i: int) -> Distribution:
     top, known = before.vocabularies.top, before.vocabulary[i]
-    sides = np.array([side.counts[i] / max(side.n, 1) for side in (before, now)])
+    sides = np.array([side.counts[i] / max(int(side.counts[i].sum()), 1) for side in (before, now)])
     held = sides[:, : len(known)]
     order = np.argsort(-held.max(axis=0), kind="stable")
     shown = order[:_NAMED]

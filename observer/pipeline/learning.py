@@ -31,6 +31,7 @@ def summarised_again(window: Window, table: Table, hidden: frozenset[str]) -> Ta
     # A sample has no repeated rows; they are as frequent among it as among all.
     counts = window.summary.counts
     summary.counts.duplicates = round(counts.duplicates * len(sample) / counts.n)
+    summary.embeddings = table.embeddings.zero()  # a closed window's sample holds no vectors
     unknown = hidden - sample.columns.keys()
     for name in unknown & {*table.binning.names}:
         summary.numbers.counts[table.binning.names.index(name)] = _counted(

@@ -94,6 +94,8 @@ def _columns(summary: TableSummary) -> Iterator[ColumnState]:
             invalid=float(counts[top + 3]) / rows,
             unseen=float(counts[top + 1]) / rows,
         )
+    for name, counts in zip(summary.embeddings.names, summary.embeddings.counts, strict=True):
+        yield ColumnState(name, missing=float(counts[1]) / rows, invalid=float(counts[2]) / rows)
 
 
 def _quantiles(numbers: Histogram) -> Floats:

@@ -68,7 +68,7 @@ def _numbers(reference: Reference, width: int) -> dict[str, _Line]:
     out: dict[str, _Line] = {}
     for i, name in enumerate(numbers.names):
         counts, boundaries = numbers.counts[i], numbers.binning.columns[i]
-        missing = float(counts[bins + 2] + counts[bins + 3]) / max(numbers.n, 1)
+        missing = float(counts[bins + 2] + counts[bins + 3]) / max(int(counts.sum()), 1)
         values = drawing = ""
         if len(boundaries):
             values = " | ".join(short(q) for q in reference_quantiles(reference, i, _QUANTILES))
@@ -83,7 +83,7 @@ def _categories(reference: Reference, width: int) -> dict[str, _Line]:
     out: dict[str, _Line] = {}
     for name, names, counts in zip(categories.names, categories.vocabulary, categories.counts, strict=True):
         kind = reference.schema.features.get(name, "category")
-        rows = max(categories.n, 1)
+        rows = max(int(counts.sum()), 1)
         missing = float(counts[-2]) / rows
         out[name] = (
             kind,

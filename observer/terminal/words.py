@@ -17,7 +17,7 @@ def subject(name: str, detector: str) -> str:
     """A column as a person says it; of a verdict on all columns at once, what it is about."""
     if name == "@table":
         return detector
-    return name.removeprefix("@").replace("score.", "score of ")
+    return name.removeprefix("@").replace("score.", "score of ").replace("embedding.", "embedding ")
 
 
 def describe(finding: Finding, column: ColumnState | None, reference: Reference | None) -> str:
@@ -42,6 +42,8 @@ def describe(finding: Finding, column: ColumnState | None, reference: Reference 
                 "out_of_range": "out of range",
             }[detector]
             return f"{what} in {share(now)} of rows"
+    if detector == "rff_mmd":
+        return f"embeddings moved by {effect:.2g}, of at most 1.41"
     if detector == "duplicates":
         return f"{share(finding.verdict.statistic)} of events came more than once"
     if detector == "constant":
@@ -54,12 +56,17 @@ def describe(finding: Finding, column: ColumnState | None, reference: Reference 
 
 
 def _missing(reference: Reference, name: str) -> float:
-    numbers, categories = reference.summary.numbers, reference.summary.categories
+    summary = reference.summary
+    numbers, categories, embeddings = summary.numbers, summary.categories, summary.embeddings
     if name in numbers.names:
         counts = numbers.counts[numbers.names.index(name)]
-        return float(counts[numbers.bins + 2] + counts[numbers.bins + 3]) / max(numbers.n, 1)
+        return float(counts[numbers.bins + 2] + counts[numbers.bins + 3]) / max(int(counts.sum()), 1)
     if name in categories.names:
-        return float(categories.counts[categories.names.index(name)][-2]) / max(categories.n, 1)
+        counts = categories.counts[categories.names.index(name)]
+        return float(counts[-2]) / max(int(counts.sum()), 1)
+    if name in embeddings.names:
+        counts = embeddings.counts[embeddings.names.index(name)]
+        return float(counts[1]) / max(int(counts.sum()), 1)
     return 0.0
 
 

@@ -53,6 +53,11 @@ def test_from_events_to_a_verdict(tmp_path, privacy):
         assert summary.embeddings.counts.tolist() == [[ROWS * 8 // 10, ROWS // 10, ROWS // 10]]
         (found[minute],) = detector.compare(reference.summary.embeddings, summary.embeddings, 1e-4)
     assert (found[5].status, found[6].status) == (Status.STABLE, Status.DRIFT)
+    last = [report for report in ran.reports.windows if not report.key.segment][-1]
+    (column,) = (one for one in last.columns if one.column == NAME)
+    assert (column.missing, column.invalid) == (0.1, 0.1)
+    judged = {one.detector for one in last.judged if one.subject == NAME}
+    assert judged == {"rff_mmd", "missing", "type_errors"}
     both = ran.kept.windows["m", "1", "country=DE", at(6)].embeddings
     both.merge(ran.kept.windows["m", "1", "country=FR", at(6)].embeddings)
     assert both.to_bytes() == ran.kept.windows["m", "1", "", at(6)].embeddings.to_bytes()

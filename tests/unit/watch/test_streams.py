@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from detectors.base import INVALID, NULL, Categories, Numbers
+from detectors.base import INVALID, NULL, Categories, Numbers, Vectors
 from detectors.conformance import summarise, table_of
 from detectors.quality import evaluate
 from detectors.summaries.outcomes import BinaryOutcomes, MulticlassOutcomes, RegressionOutcomes
@@ -180,8 +180,37 @@ def test_parts_of_a_window_may_be_merged_in_any_order(seed):
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
 
+def vectors(seed: int, n: int, shift: float = 0.0) -> dict:
+    """An embedding of eight numbers, with some missing and some of another length."""
+    rng = np.random.default_rng(seed)
+    lengths = np.where(rng.random(n) < 0.1, NULL, np.where(rng.random(n) < 0.05, INVALID, 8)).astype(np.int32)
+    values = rng.standard_normal((int((lengths > 0).sum()), 8)) + shift
+    return {"@embedding.e": Vectors(values.astype(np.float32).ravel(), lengths)}
+
+
+def test_embeddings_are_read_too():
+    """How far the mean features moved; rates of what is missing or no such vector."""
+    before, found = vectors(1, 1000), []
+    for shift in (0.0, 0.3):
+        now = vectors(2, 1000, shift)
+        values, rates, streams = read(before, now)
+        table = table_of(before)
+        means = [summarise(table, side).embeddings.means for side in (before, now)]
+        distance, count = values[Stream("@embedding.e", "embedding")]
+        assert distance == pytest.approx(np.linalg.norm(means[0] - means[1]))
+        lengths = now["@embedding.e"].lengths
+        assert count == (lengths > 0).sum()
+        assert rates[Stream("@embedding.e", "missing")] == ((lengths == NULL).sum(), 1000)
+        assert rates[Stream("@embedding.e", "type_errors")] == ((lengths == INVALID).sum(), 1000)
+        found.append(distance)
+    assert found[1] > 3 * found[0]
+    values, rates, _ = read(before, vectors(3, 0))
+    assert np.isnan(values[Stream("@embedding.e", "embedding")][0])
+    assert streams.values[-1] == Stream("@table", "covariance")
+
+
 def test_every_stream_has_a_smallest_effect_that_matters():
-    _, _, streams = read(columns(1, 300), columns(2, 300))
+    _, _, streams = read({**columns(1, 300), **vectors(1, 300)}, {**columns(2, 300), **vectors(2, 300)})
     outcomes = [OutcomeStreams(regression=kind) for kind in (True, False)]
     every = [stream for one in (streams, *outcomes) for stream in (*one.values, *one.rates)]
     assert {stream.statistic for stream in every} == set(MINIMA)
