@@ -58,7 +58,7 @@ def test_names_by_kind():
     assert "ks" in catalog.names("number")
     assert "ks" not in catalog.names("category")
     assert {"covariance", "duplicates", "rff_mmd"} <= set(catalog.names("table"))
-    assert catalog.names("embedding") == ["rff_mmd"]
+    assert catalog.names("embedding") == ["missing", "rff_mmd", "type_errors"]
     assert set(catalog.names()) == {spec.model_fields["type"].default for spec in catalog.BUILT_IN}
 
 
