@@ -40,6 +40,7 @@ _COMMANDS = {
     "reference": "Build, look at and accept reference profiles.",
     "incident": "Close the incidents of a model's version.",
     "rules": "Print Prometheus rules for what a configuration watches.",
+    "openslo": "Print the objectives of a configuration as OpenSLO v1 documents.",
     "schema": "Print the contract of events, or of the configuration.",
 }
 

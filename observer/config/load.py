@@ -16,6 +16,7 @@ from observer.config.problems import explain
 from observer.config.schema import Config, StreamConfig, settled
 from observer.errors import ConfigError
 from observer.model import Stream
+from observer.slo import openslo
 from observer.sources.files import FilesSpec
 from observer.sources.kafka.spec import KafkaSecurity, KafkaSpec
 
@@ -53,7 +54,7 @@ def parse(text: str, name: str, environment: Mapping[str, str], folder: Path = P
         config, found = _validate(document)
         problems = [*problems, *found]
         if config is not None and not problems:
-            return cast("Config", anchored(config, folder))
+            return _with_openslo(cast("Config", anchored(config, folder)))
     ordered = sorted(problems, key=lambda problem: (document.line(problem[0]), problem[0]))
     raise ConfigError([_line(name, document, place, message) for place, message in ordered])
 
@@ -65,6 +66,22 @@ def _validate(document: Document) -> tuple[Config | None, list[tuple[Place, str]
     except ValidationError as error:
         return None, list(explain(error.errors(include_url=False), document, data))
     return config, list(_feedback(config))
+
+
+def _with_openslo(config: Config) -> Config:
+    """The configuration with the objectives of its OpenSLO files."""
+    if not config.openslo:
+        return config
+    models, problems = dict(config.models), []
+    for model, objectives in openslo.read(config.openslo).items():
+        spec = config.model(model)
+        twice = sorted(objectives.keys() & spec.objectives.keys())
+        problems += [f"openslo: {model}.{name} is an objective of models.{model} too" for name in twice]
+        models[model] = spec.model_copy(update={"objectives": {**spec.objectives, **objectives}})
+        problems += [f"openslo: {model}: {wrong}" for wrong in models[model].wrong_objectives()]
+    if problems:
+        raise ConfigError(problems)
+    return config.model_copy(update={"models": models})
 
 
 def _feedback(config: Config) -> Iterator[tuple[Place, str]]:

@@ -142,7 +142,12 @@ class ModelConfig(ModelSpec):
 
     @model_validator(mode="after")
     def _meaningful(self) -> Self:
-        """Objectives that this model can have."""
+        if wrong := self.wrong_objectives():
+            raise ValueError("\n".join(wrong))
+        return self
+
+    def wrong_objectives(self) -> list[str]:
+        """What is wrong with objectives that another model might have."""
         known = {spec.dimension for spec in self.segments}
         wrong = []
         for name, spec in self.objectives.items():
@@ -154,9 +159,7 @@ class ModelConfig(ModelSpec):
                 self.task in ("binary", "multiclass") and kind == "error_within"
             ):
                 wrong.append(f"objectives.{name}.indicator: {kind} is not for a {self.task} model")
-        if wrong:
-            raise ValueError("\n".join(wrong))
-        return self
+        return wrong
 
     @property
     def budget(self) -> Budget:
@@ -229,6 +232,8 @@ class Config(_Section):
     """Watch models that `models` does not name; else their events are rejected."""
     limits: Limits = Limits()
     """What one message and one model may cost."""
+    openslo: Annotated[tuple[Path, ...], Field(max_length=100)] = ()
+    """Files of OpenSLO v1 documents: more objectives. The service of an SLO is a model."""
     state: StateSpec = StateSpec(path=Path("observer-state"))
     """Where the service keeps what it must not lose."""
     history: HistorySpec = HistorySpec()

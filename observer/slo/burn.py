@@ -47,6 +47,7 @@ class BurnWindows(BaseModel):
     period: Annotated[Milliseconds, Field(ge=1_000)]
     """The objective's window that the factors were chosen for."""
     alerts: Annotated[tuple[AlertRule, ...], Field(min_length=1, max_length=8)]
+    """The pairs of windows that alert."""
 
     def spanning(self, size: int) -> tuple[AlertRule, ...]:
         """The rules for events that come `size` milliseconds apart.
@@ -58,14 +59,16 @@ class BurnWindows(BaseModel):
         return tuple(rule for rule in stretched if rule.short < rule.long)
 
 
-def read(name: str | Path) -> BurnWindows:
-    """Packaged burn windows by name, or those of a file.
+def read(name: str | Path | BurnWindows) -> BurnWindows:
+    """Packaged burn windows by name, or those of a file, or these.
 
     Raises
     ------
     ConfigError
         The file cannot be read, or is none of burn windows.
     """
+    if isinstance(name, BurnWindows):
+        return name
     packaged = files("observer.slo") / "burn_windows" / f"{name}.yaml"
     try:
         text = packaged.read_text("utf-8") if isinstance(name, str) else name.read_text("utf-8")

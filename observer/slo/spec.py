@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from detectors.quality.catalog import CATALOG
-from observer.slo.burn import DAY, Packaged
+from observer.slo.burn import DAY, BurnWindows, Packaged
 from observer.windows import Milliseconds, duration
 
 Basis = Literal["realised", "estimated"]
@@ -220,8 +220,8 @@ class ObjectiveSpec(_Section):
     """Only this arm."""
     segment: Annotated[str, Field(pattern=r"^([^=]+=.*)?$")] = ""
     """Only this segment, `dimension=value`, of one of the model's `segments`."""
-    burn_windows: Packaged | Path = "google-30d"
-    """Which burn rates alert: `google-30d`, `pyrra-28d`, or a file like them."""
+    burn_windows: Packaged | BurnWindows | Path = "google-30d"
+    """Which burn rates alert: `google-30d`, `pyrra-28d`, a file like them, or what would stand in it."""
 
     @property
     def waits_for_labels(self) -> bool:

@@ -1,0 +1,216 @@
+"""OpenSLO in and out, and what is refused by name."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from observer.cli.openslo import command
+from observer.config import load
+from observer.errors import ConfigError
+from observer.slo import ObjectiveSpec
+from observer.slo.objective import alert_rules
+from observer.slo.openslo import document, read
+
+HOUR = 3_600_000
+
+indicators = st.sampled_from(
+    [
+        {"type": "correct"},
+        {"type": "correct", "basis": "estimated"},
+        {"type": "error_within", "absolute": 2.5, "relative": 0.1},
+        {"type": "complete", "features": ["age", "plan"]},
+        {"type": "latency", "within": "250ms"},
+        {"type": "freshness", "within": "10m"},
+        {"type": "quality", "metric": "roc_auc", "at_least": 0.8},
+        {"type": "quality", "metric": "ece", "at_most": 0.05, "weight": "windows"},
+        {"type": "label_coverage", "at_least": 0.5},
+        {"type": "drift", "at_most": 0.1},
+    ]
+)
+spans = st.one_of(
+    st.builds(lambda days: {"window": f"{days}d"}, st.integers(1, 90)),
+    st.builds(
+        lambda calendar, zone: {"calendar": calendar, "time_zone": zone},
+        st.sampled_from(["day", "week", "month", "quarter", "year"]),
+        st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"]),
+    ),
+)
+selectors = st.fixed_dictionaries(
+    {},
+    optional={
+        "version": st.just("3"),
+        "arm": st.just("challenger"),
+        "segment": st.just("country=DE"),
+        "description": st.just("What users notice"),
+        "burn_windows": st.just("pyrra-28d"),
+    },
+)
+
+
+@settings(max_examples=40)
+@given(indicators, spans, selectors, st.sampled_from([0.9, 0.95, 0.999]))
+def test_what_is_written_is_read_again(tmp_path_factory, indicator, span, chosen, target):
+    spec = ObjectiveSpec.model_validate({"indicator": indicator, "target": target, **span, **chosen})
+    path = tmp_path_factory.mktemp("openslo") / "one.yaml"
+    path.write_text(yaml.safe_dump(document("churn", "good", spec, HOUR)))
+    again = read([path])["churn"]["good"]
+    default = {"burn_windows": "google-30d"}
+    assert again.model_copy(update=default) == spec.model_copy(update=default)
+    if rules := alert_rules(spec, HOUR):
+        assert alert_rules(again, HOUR) == rules
+
+
+SLI = """
+apiVersion: openslo/v1
+kind: SLI
+metadata: {name: right}
+spec:
+  ratioMetric:
+    counter: true
+    good: {metricSource: {type: observer, spec: {type: correct, segment: "country=DE"}}}
+    total: {metricSource: {type: observer}}
+---
+apiVersion: openslo/v1
+kind: AlertCondition
+metadata: {name: fast}
+spec:
+  severity: critical
+  condition: {kind: burnrate, op: gt, threshold: 8, lookbackWindow: 1h}
+---
+apiVersion: openslo/v1
+kind: AlertPolicy
+metadata: {name: burns}
+spec:
+  conditions:
+    - conditionRef: fast
+---
+apiVersion: openslo/v1
+kind: Service
+metadata: {name: churn}
+"""
+SLO = {
+    "apiVersion": "openslo/v1",
+    "kind": "SLO",
+    "metadata": {"name": "right", "displayName": "Predictions are right"},
+    "spec": {
+        "service": "churn",
+        "indicatorRef": "right",
+        "timeWindow": [{"duration": "4w", "isRolling": True}],
+        "budgetingMethod": "Occurrences",
+        "objectives": [{"targetPercent": 95}],
+        "alertPolicies": [{"alertPolicyRef": "burns"}],
+    },
+}
+
+
+def written(folder: Path, slo: dict) -> list[Path]:
+    (folder / "sli.yaml").write_text(SLI)
+    (folder / "slo.yaml").write_text(yaml.safe_dump(slo))
+    return [folder / "slo.yaml", folder / "sli.yaml"]
+
+
+def test_references_across_files(tmp_path):
+    spec = read(written(tmp_path, SLO))["churn"]["right"]
+    assert (spec.target, spec.window, spec.segment) == (0.95, 28 * 24 * HOUR, "country=DE")
+    assert spec.description == "Predictions are right"
+    [rule] = alert_rules(spec, HOUR)
+    assert (rule.severity, rule.short, rule.long, rule.factor) == ("page", 300_000, HOUR, 8)
+
+
+def changed(path: str, value: object) -> dict:
+    slo = copy.deepcopy(SLO)
+    *around, last = path.split(".")
+    place: Any = slo
+    for step in around:
+        place = place[int(step)] if step.isdigit() else place[step]
+    place[int(last) if last.isdigit() else last] = value
+    return slo
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("kind", "DataSource", "kind 'DataSource' is not supported; accepted: SLO, SLI"),
+        ("apiVersion", "openslo/v2alpha", "apiVersion is not openslo/v1"),
+        ("spec.budgetingMethod", "RatioTimeslices", "budgetingMethod: 'RatioTimeslices' is not supported"),
+        ("spec.budgetingMethod", "Timeslices", "budgetingMethod Timeslices is not supported for events"),
+        ("spec.objectives.0.timeSliceTarget", 0.9, "timeSliceTarget is not supported"),
+        ("spec.objectives.0.target", 0.9, "either target or targetPercent"),
+        ("spec.objectives", [{"target": 0.9}, {"target": 0.8}], "at most 1 item"),
+        ("spec.timeWindow.0.duration", "1M", "timeWindow '1M' is not supported; accepted: m, h, d or w"),
+        (
+            "spec.timeWindow.0.isRolling",
+            False,
+            "timeWindow '4w' is not supported; accepted with a calendar: 1d",
+        ),
+        (
+            "spec.timeWindow.0",
+            {
+                "duration": "1M",
+                "isRolling": False,
+                "calendar": {"startTime": "2020-01-21 12:30:00", "timeZone": "America/New_York"},
+            },
+            "does not begin a month",
+        ),
+        ("spec.indicatorRef", "wrong", "refers to SLI 'wrong'; there are: right"),
+        ("spec.alertPolicies.0.alertPolicyRef", "none", "refers to AlertPolicy 'none'"),
+        ("spec.alertPolicies.0.notificationTargets", [], "notificationTargets is not supported"),
+        (
+            "spec.indicator",
+            {
+                "metadata": {"name": "x"},
+                "spec": {
+                    "thresholdMetric": {"metricSource": {"type": "Prometheus", "spec": {"query": "up"}}}
+                },
+            },
+            "metricSource.type: 'Prometheus' is not supported; accepted: 'observer'",
+        ),
+        ("spec.composite", {}, "spec.composite is not supported"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_by_name(tmp_path, path, value, told):
+    with pytest.raises(ConfigError) as error:
+        read(written(tmp_path, changed(path, value)))
+    assert told in str(error.value)
+    assert "slo.yaml, document 1" in str(error.value)
+
+
+CONFIG = """
+predictions: {type: files, path: p.ndjson}
+openslo: [slo.yaml, sli.yaml]
+models:
+  churn:
+    task: binary
+    segments: [{tag: country, values: [DE]}]
+    objectives:
+      fast: {indicator: {type: latency, within: 1s}, target: 0.9}
+"""
+
+
+def test_a_configuration_takes_them_and_gives_them_back(tmp_path):
+    written(tmp_path, SLO)
+    path = tmp_path / "observer.yaml"
+    path.write_text(CONFIG)
+    assert list(load(path).models["churn"].objectives) == ["fast", "right"]
+    ran = CliRunner().invoke(command, ["-c", str(path)])
+    assert ran.exit_code == 0
+    (tmp_path / "all.yaml").write_text(ran.output)
+    assert list(read([tmp_path / "all.yaml"])["churn"]) == ["fast", "right"]
+
+
+def test_a_configuration_tells_what_does_not_fit_it(tmp_path):
+    written(tmp_path, SLO)
+    path = tmp_path / "observer.yaml"
+    path.write_text(CONFIG.replace("fast:", "right:").replace("country", "region"))
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert "churn.right is an objective of models.churn too" in str(error.value)
+    assert "no dimension 'country'; accepted: region" in str(error.value)
