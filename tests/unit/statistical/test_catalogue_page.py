@@ -29,3 +29,12 @@ def test_its_row_says_what_the_code_does(name):
     assert (default != "") == any(name in names for names in catalog.DEFAULTS.values())
     assert re.findall(r"\(([\d.]+)\)", statistic)[-1] == f"{spec.model_fields['minimum_effect'].default:g}"
     assert all(rest)
+
+
+def test_every_own_detector_of_windows_has_a_null_rate_and_a_cost():
+    measured = TEXT.split("## Measured")[1].split("## Writing")[0]
+    nulls, cost = measured.split("**Power**")[0], measured.split("**Cost**")[1]
+    for name, cells in ROWS.items():
+        if len(cells) == 7:
+            assert f"`{name}`" in nulls, name
+            assert f"`{name}`" in cost, name
