@@ -132,16 +132,19 @@ def regimes(streams: int = 50, before: int = 672, windows: int = 1440) -> Iterat
         for name, spec in specs.items():
             detector, count = spec.fresh(Moments.none(len(shift))), np.zeros(len(shift))
             first, last = np.full(len(shift), np.inf), np.full(len(shift), -99)
+            lasting = 0.0
             for i, mean in enumerate(means):
                 moments = Moments(rows, mean, variance)
                 drift = detector.update(moments if spec.observation == "row" else moments.whole()).drift
                 if i >= before:
                     new = drift & (i - last > 24)
                     count += new
+                    lasting += drift[shift == 0].mean() / windows
                     first[new & np.isinf(first)] = i - before + 1
                 last[drift] = i
             row: Row = {"regime": regime, "detector": name}
             row["false alarms per 720"] = round(float(count[shift == 0].mean()) * 720 / windows, 3)
+            row["share of windows in drift"] = round(lasting, 3)
             yield row | {f"delay {each}": spell(first[shift == each]) for each in SHIFTS}
 
 
