@@ -22,10 +22,11 @@ class Batch(NamedTuple):
     def of(cls, times: Ints, good: Ints, total: Ints, resolution: int) -> Batch:
         """Sums by bucket of `resolution` milliseconds; the times are those at which the buckets begin."""
         buckets, where = np.unique(times // resolution, return_inverse=True)
-        sums = np.zeros((2, len(buckets)), np.int64)
-        np.add.at(sums[0], where, good)
-        np.add.at(sums[1], where, total)
-        return cls(buckets * resolution, sums[0], sums[1])
+        # Sums of floating-point numbers are exact up to 2**53.
+        goods, totals = (
+            np.bincount(where, counts, len(buckets)).astype(np.int64) for counts in (good, total)
+        )
+        return cls(buckets * resolution, goods, totals)
 
 
 @dataclass(slots=True)
