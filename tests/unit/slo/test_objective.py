@@ -211,7 +211,7 @@ def test_a_constant_error_ratio_alerts_when_the_long_window_has_had_its_share():
     [("google-30d", 30, (14.4, 6, 3, 1)), ("pyrra-28d", 28, (14, 7, 2, 1))],
 )
 def test_the_packaged_burn_windows(name, period, factors):
-    rules = alert_rules(spec(burn_windows=name, window=f"{period}d"), HOUR)
+    rules = alert_rules(spec(burn_windows=name, window=f"{period}d", target=0.99), HOUR)
     assert tuple(rule.factor for rule in rules) == factors
     assert [rule.severity for rule in rules] == ["page", "page", "ticket", "ticket"]
 
@@ -223,6 +223,10 @@ def test_windows_that_come_hourly_stretch_the_short_windows():
         (2 * HOUR, DAY),
         (6 * HOUR, 3 * DAY),
     ]
+
+
+def test_rules_that_no_share_of_errors_can_reach_are_left_out():
+    assert [rule.factor for rule in alert_rules(spec(target=0.9), HOUR)] == [6, 3, 1]
 
 
 def test_a_short_objective_has_no_longer_alerts():
