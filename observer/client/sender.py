@@ -177,6 +177,8 @@ class Sender:
                 message = self._next(everything=everything)
                 if message is None or not self._send(self._connection, message):
                     break
+                if not self._outbox and not self._flushing:
+                    everything = False  # what has come meanwhile is a batch of its own, later
                 sent += 1
                 if not sent % _BREATH:
                     sleep(0)

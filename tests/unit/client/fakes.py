@@ -26,6 +26,7 @@ class Memory:
         self.waiting: list[tuple[str, bytes, object]] = []
         self.opened = 0
         self.closed = 0
+        self.on_send = lambda: None
         self.pause = threading.Event()
         self.pause.set()
 
@@ -60,6 +61,7 @@ class Connection:
             return False
         memory.room -= 1
         memory.sent.append((topic, value))
+        memory.on_send()
         if memory.answers == "later":
             memory.waiting.append((topic, value, done))
         elif memory.answers == "fail":

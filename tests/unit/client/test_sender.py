@@ -125,6 +125,18 @@ def test_nothing_is_lost_or_sent_twice_over_an_outage():
     assert not logger.stats().dropped
 
 
+def test_what_comes_while_a_batch_is_sent_waits_for_the_next():
+    """Else a busy model's events would go in ever smaller batches, each at the price of a large one."""
+    memory = Memory()
+    linger, begun = 0.1, time.monotonic()
+    with logger_of(memory, linger=linger) as logger:
+        memory.on_send = lambda: logger.stats().logged < 1_000 and logger.log({"x": 1}, 1)
+        logger.log({"x": 1}, 1)
+        wait_for(lambda: len(memory.sent) >= 4)
+        assert len(memory.sent) <= (time.monotonic() - begun) / linger + 1
+        memory.on_send = lambda: None
+
+
 def test_messages_that_come_back_are_sent_again_and_given_up_in_the_end(monkeypatch):
     monkeypatch.setattr("observer.client.sender._BACKOFF", (0.001, 0.01))
     memory = Memory()
