@@ -10,7 +10,7 @@ from observer.actions.control import Control, Inbox
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger
 from observer.actions.loop import ControlLoop
-from observer.actions.rollout import Rollout
+from observer.actions.policy import Trigger
 from observer.actions.rollouts import Rollouts
 from observer.actions.traffic.target import TrafficTarget
 from observer.config import Config
@@ -18,7 +18,7 @@ from observer.engines.orders import Orders
 from observer.errors import ConfigError, Permanent, Retryable
 from observer.exporters.alertmanager import Alertmanagers
 from observer.metrics import Counters, Values
-from observer.model import LedgerRow, ObjectiveStanding
+from observer.model import ObjectiveStanding
 from observer.stores.history.actions import SqlLedger, SqlStates
 from observer.stores.history.database import Database
 
@@ -84,29 +84,50 @@ class Acting:
 
     # What people see
 
-    def actions(self) -> list[Action]:
-        """All actions, oldest first."""
-        return list(self._ready().engine.ledger.actions.values())
+    def listed(self) -> list[dict[str, Any]]:
+        """All actions, newest first."""
+        return [_brief(one) for one in reversed(list(self._ready().engine.ledger.actions.values()))]
 
-    def action(self, name: str) -> Action:
-        """One action by its id; raises `ConfigError` when there is none."""
+    def shown(self, name: str) -> dict[str, Any]:
+        """One action, whole; raises `ConfigError` when there is none."""
         found = self._ready().engine.ledger.actions.get(name)
         if found is None:
             raise ConfigError([f"action {name!r:.60}: there is none of this id"])
-        return found
+        return {
+            **_brief(found),
+            "order": found.order.to_json(),
+            "rows": [row._asdict() for row in found.rows],
+        }
 
-    def ledger(self) -> list[LedgerRow]:
-        """Every row, as the database has it now."""
-        return list(SqlLedger(self._database).rows())
+    def exported(self) -> list[dict[str, Any]]:
+        """Every row of the ledger, as the database has it now."""
+        return [row._asdict() for row in SqlLedger(self._database).rows()]
 
-    def rollouts(self) -> list[tuple[Rollout, str]]:
-        """Every rollout, and the last decision about it in words."""
-        return self._ready().rollouts.all()
+    def evaluated(self) -> list[dict[str, Any]]:
+        """What rules made of what set them off, the newest last."""
+        return [
+            {"model": model, "rule": rule, "cause": cause, "reason": one.reason, "detail": one.detail}
+            for (model, rule, cause), one in list(self._ready().evaluations.items())
+        ]
 
-    def evaluations(self) -> list[tuple[str, str, str, str, str]]:
-        """What rules made of what set them off: model, rule, cause, reason, detail; the newest last."""
-        kept = list(self._ready().evaluations.items())
-        return [(model, rule, cause, one.reason, one.detail) for (model, rule, cause), one in kept]
+    def rolling(self) -> list[dict[str, Any]]:
+        """Every model's latest rollout."""
+        return [
+            {
+                "id": one.id,
+                "model": one.model,
+                "champion": one.champion,
+                "challenger": one.challenger,
+                "started": one.started,
+                "share": one.share,
+                "paused": one.paused,
+                "result": one.result,
+                "said": said,
+                "steps": list(one.spec.steps),
+                "history": [point._asdict() for point in one.history],
+            }
+            for one, said in self._ready().rollouts.all()
+        ]
 
     # What people decide: carried out by the loop's thread
 
@@ -136,6 +157,26 @@ class Acting:
             raise ConfigError([f"{what!r:.30}: accepted: start, pause, resume, promote, abort"])
 
         return self._orders.give(order)
+
+    def alerts(self, body: Mapping[str, Any]) -> int:
+        """Alertmanager's webhook (version 4, read leniently): firing alerts that name a model we know."""
+        taken = 0
+        listed = body.get("alerts")
+        for alert in listed[:1_000] if isinstance(listed, list) else ():
+            labels = alert.get("labels") if isinstance(alert, dict) else None
+            if not isinstance(labels, dict) or alert.get("status") != "firing":
+                continue
+            model = str(labels.get("model", ""))
+            if model in self._config.models:
+                texts = {str(name): str(value)[:500] for name, value in labels.items()}
+                began = str(alert.get("startsAt", ""))[:40]
+                name = texts.get("alertname", "alert")
+                cause = f"alert/{str(alert.get('fingerprint', ''))[:64] or name}/{began}"
+                self.inbox.alert(
+                    Trigger("alert", model, texts.get("version", ""), cause, f"alert {name}", labels=texts)
+                )
+                taken += 1
+        return taken
 
     # Parts
 
@@ -180,3 +221,19 @@ class Acting:
             return target.read()[0] if isinstance(target, TrafficTarget) else None
         except (Retryable, Permanent):
             return None
+
+
+def _brief(action: Action) -> dict[str, Any]:
+    order = action.order
+    return {
+        "id": action.id,
+        "model": order.model,
+        "action": order.kind,
+        "target": order.target,
+        "state": action.state,
+        "detail": action.detail,
+        "reason": order.why.get("reason", ""),
+        "why": order.why.get("detail", ""),
+        "created": order.created,
+        "attempts": action.attempts,
+    }

@@ -109,7 +109,14 @@ class Service:
                 token = config.http.token.get_secret_value()
                 read = config.http.read_token.get_secret_value()
                 app = create_app(
-                    self.exporter.render, heartbeat, self._ready, self, token, self._past(), read
+                    self.exporter.render,
+                    heartbeat,
+                    self._ready,
+                    self,
+                    token,
+                    self._past(),
+                    read,
+                    self.acting,
                 )
                 self.server = Server(app, config.http.host, config.http.port)
                 self.server.start()

@@ -39,6 +39,8 @@ _COMMANDS = {
     "export": "Hand a window to another package: evidently's report.",
     "reference": "Build, look at and accept reference profiles.",
     "incident": "Close the incidents of a model's version.",
+    "actions": "Actions about findings: see, approve, reject, hold.",
+    "rollout": "Champion against challenger: start, status, abort.",
     "rules": "Print Prometheus rules for what a configuration watches.",
     "openslo": "Print the objectives of a configuration as OpenSLO v1 documents.",
     "schema": "Print the contract of events, or of the configuration.",

@@ -40,6 +40,15 @@ class Access:
         given = token.encode()
         return any(one and hmac.compare_digest(given, one.encode()) for one in (self.read, self.act))
 
+    def refusal(self, request: Request) -> str:
+        """Why the request may not act; empty when it may."""
+        if not self.act:
+            return "switched off; set `http.token` in the configuration to allow it"
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.act.encode()):
+            return "a valid token is needed: Authorization: Bearer ..."
+        return ""
+
     def cookie(self) -> str:
         """What a browser bears instead of the token, which it never keeps."""
         return hmac.new(self.read.encode(), b"observer page", sha256).hexdigest()

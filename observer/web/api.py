@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from observer.errors import ConfigError, Retryable
 from observer.ports import Clock, History
 from observer.web.access import HEADERS, Access
+from observer.web.actions import ControlPlane, action_routes
 from observer.web.pages import pages
 from observer.web.reading import reading
 
@@ -101,6 +101,7 @@ def create_app(
     token: str = "",
     past: Past | None = None,
     read_token: str = "",
+    control: ControlPlane | None = None,
 ) -> Starlette:
     """Build the ASGI application.
 
@@ -118,6 +119,8 @@ def create_app(
         Behind the page and the endpoints that read.
     read_token : str
         What a request to those must bear, or else `token`; without one everybody may read.
+    control : ControlPlane, optional
+        Behind the endpoints of actions and rollouts.
     """
 
     async def index(_: Request) -> Response:
@@ -145,7 +148,7 @@ def create_app(
         access = Access(read_token, token)
         shown = [
             *pages(past.history, access, past.problems, past.clock, past.version),
-            *reading(past.history, access, past.problems, past.version),
+            *reading(past.history, access, past.problems, past.version, actions=control is not None),
         ]
     return Starlette(
         routes=[
@@ -153,19 +156,20 @@ def create_app(
             Route("/metrics", metrics),
             Route("/healthz", answer(health)),
             Route("/readyz", answer(ready)),
-            *acting(decisions, token),
+            *acting(decisions, Access(read_token, token)),
+            *(action_routes(control, Access(read_token, token)) if control is not None else ()),
         ]
     )
 
 
-def acting(decisions: Decisions | None, token: str) -> list[Route]:
+def acting(decisions: Decisions | None, access: Access) -> list[Route]:
     """The endpoints that act: JSON in, JSON out, and a bearer token."""
 
     def guarded(act: Callable[[str, str, dict[str, Any]], str]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            refusal = _refusal(request.headers.get("authorization", ""), token)
-            if refusal is not None:
-                return refusal
+            refusal = access.refusal(request)
+            if refusal:
+                return _json(403 if "switched off" in refusal else 401, refusal)
             try:
                 body = json.loads(await _body(request))
                 model, version = body["model"], body["version"]
@@ -210,15 +214,6 @@ async def _body(request: Request) -> bytes:
         if len(body) > _MOST_BYTES:
             raise ValueError("too large")
     return body
-
-
-def _refusal(header: str, token: str) -> Response | None:
-    if not token:
-        return _json(403, "switched off; set `http.token` in the configuration to allow it")
-    scheme, _, given = header.partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
-        return _json(401, "a valid token is needed: Authorization: Bearer ...")
-    return None
 
 
 def _json(status: int, text: str) -> Response:

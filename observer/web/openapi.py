@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
+from observer.web.actions import DESCRIBED
 from observer.web.endpoints import ENDPOINTS, Endpoint, Parameter, Status
 
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
@@ -15,8 +17,8 @@ _ACTS = {
 }
 
 
-def document(version: str) -> dict[str, Any]:
-    """OpenAPI 3.1; `version` is the service's."""
+def document(version: str, *, actions: bool = False) -> dict[str, Any]:
+    """OpenAPI 3.1; `version` is the service's; `actions`: whether it serves those too."""
     kinds = [endpoint.gives for endpoint in ENDPOINTS] + [Status]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     paths: dict[str, Any] = {}
@@ -31,6 +33,8 @@ def document(version: str) -> dict[str, Any]:
     }
     for path, (summary, since) in _ACTS.items():
         paths[path] = {"post": _acting(path, summary, since=since)}
+    for path, (method, summary) in DESCRIBED.items() if actions else ():
+        paths.setdefault(path, {})[method] = _described(path, method, summary)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -46,6 +50,24 @@ def document(version: str) -> dict[str, Any]:
         },
         "security": [{}, {"token": []}],
     }
+
+
+def _described(path: str, method: str, summary: str) -> dict[str, Any]:
+    """An operation about actions; its answers are objects that ledger and targets shape."""
+    names = re.findall(r"{(\w+)}", path)
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+    ]
+    operation: dict[str, Any] = {
+        "operationId": f"{method} {path.removeprefix('/api/v1/')}",
+        "summary": summary,
+        "parameters": parameters,
+        "responses": _responses({}, (400, 401, 403, 404, 409, 422, 503)),
+    }
+    if method == "post":
+        operation["security"] = [{"token": []}]
+        operation["requestBody"] = {"content": {"application/json": {"schema": {"type": "object"}}}}
+    return operation
 
 
 def _reading(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +121,7 @@ _MEANINGS = {
     401: "A valid token is needed.",
     403: "Switched off: the configuration has no token.",
     404: "There is no such thing.",
+    409: "It cannot be done, now or later; the error says why.",
     422: "It cannot be done; the error says why.",
     503: "Not now; try again.",
 }

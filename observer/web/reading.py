@@ -23,10 +23,15 @@ class AskedError(Exception):
 
 
 def reading(
-    history: History, access: Access, problems: Callable[[], Iterable[str]], version: str
+    history: History,
+    access: Access,
+    problems: Callable[[], Iterable[str]],
+    version: str,
+    *,
+    actions: bool = False,
 ) -> list[Route]:
-    """A route for each endpoint, and for the document that describes them."""
-    described = msgspec.json.encode(document(version))
+    """A route for each endpoint, and for the document that describes them (and `actions`, where served)."""
+    described = msgspec.json.encode(document(version, actions=actions))
 
     def asking(
         answer: Callable[[Mapping[str, Any]], Any], parameters: tuple[Parameter, ...]
