@@ -22,10 +22,11 @@ from observer.codecs import Limits
 from observer.config import Config, HttpConfig, LabelConfig, ModelConfig, StreamConfig
 from observer.engines.local import Pace
 from observer.metrics import catalog
-from observer.model import QualityReport, Stream, WindowReport
+from observer.model import QualityReport, Stream, Task, WindowReport
 from observer.ports import Reports, Source
 from observer.references import Overrides, Reference, RowLabels, build
 from observer.segments import SegmentSpec
+from observer.slo import ObjectiveSpec
 from observer.sources.demo import DemoSource, EventClock, Script
 from observer.sources.files import FilesSpec
 from observer.stores.lmdb import StateSpec
@@ -194,13 +195,24 @@ def _reference(script: Script, model: str) -> Reference:
     return build(keys, columns, Overrides(task=task), "scripted, healthy", tags, labels=labels)
 
 
+def _objectives(task: Task | None) -> dict[str, ObjectiveSpec]:
+    """What the models' users may expect: somewhat less than a healthy model gives."""
+    if task == "regression":
+        good = {"type": "error_within", "relative": 0.5}
+        return {"close": ObjectiveSpec.model_validate({"indicator": good, "target": 0.8, "window": "7d"})}
+    right = {"indicator": {"type": "correct"}, "target": 0.7, "window": "7d"}
+    return {"correct": ObjectiveSpec.model_validate(right)}
+
+
 def _config(folder: Path, references: dict[str, Reference], port: int) -> Config:
     models = {}
     for name, reference in references.items():
         path = folder / f"{name}.reference"
         reference.save(path)
         segments = tuple(SegmentSpec(tag=tag, limit=3) for tag in list(reference.segments)[:1])
-        models[name] = ModelConfig(reference=path, segments=segments)
+        models[name] = ModelConfig(
+            reference=path, segments=segments, objectives=_objectives(reference.schema.task)
+        )
     nowhere = FilesSpec(path="demo")
     return Config(
         predictions=StreamConfig(source=nowhere),
