@@ -43,6 +43,7 @@ _COMMANDS = {
     "rollout": "Champion against challenger: start, status, abort.",
     "rules": "Print Prometheus rules for what a configuration watches.",
     "openslo": "Print the objectives of a configuration as OpenSLO v1 documents.",
+    "dashboards": "Write Grafana dashboards, or push them to a server.",
     "schema": "Print the contract of events, or of the configuration.",
 }
 

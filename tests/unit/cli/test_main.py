@@ -12,7 +12,18 @@ from observer.cli import main as cli
 from tests.unit.cli.conftest import Ran
 
 Observer = Callable[..., Ran]
-COMMANDS = ["run", "demo", "check", "replay", "backtest", "explain", "reference", "incident", "schema"]
+COMMANDS = [
+    "run",
+    "demo",
+    "check",
+    "replay",
+    "backtest",
+    "explain",
+    "reference",
+    "incident",
+    "dashboards",
+    "schema",
+]
 
 
 def python(code: str, **environment: str) -> str:
