@@ -93,6 +93,8 @@ $(CACHE)/uv/bin/uv: | python
 $(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py $(READY)
 	@mkdir -p $(CACHE)
 	@command -v prometheus >/dev/null || .ci/apt-install prometheus
+	@command -v chromium >/dev/null || .ci/apt-install chromium
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || .ci/apt-install postgresql
 	@command -v prometheus-alertmanager alertmanager >/dev/null || .ci/apt-install prometheus-alertmanager
 	@if [ -z "$${OBSERVER_TEST_KAFKA:-}" ]; then \
 		{ command -v java && command -v mvn; } >/dev/null || docker info >/dev/null 2>&1 || \

@@ -179,7 +179,7 @@ class _Turn:
                     per_second=(total - before) / (now - then) if now > then else 0.0,
                     windows=self._tally.windows,
                     uptime=now,
-                    metrics_url=f"http://{server.host}:{server.port}/metrics" if server else "",
+                    page_url=f"http://{server.host}:{server.port}/" if server else "",
                 )
             )
         return seconds is not None and now >= seconds

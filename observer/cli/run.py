@@ -53,6 +53,6 @@ def command(path: Path) -> None:
     with Service(config, SystemClock()) as service:
         assert service.server is not None  # noqa: S101 - served by default
         log = logging.getLogger("observer")
-        log.info("serving http://%s:%d/metrics", service.server.host, service.server.port)
+        log.info("serving http://%s:%d/, metrics at /metrics", service.server.host, service.server.port)
         service.run(stopping)
         log.info("stopped at checkpoint %d", service.pipeline.checkpoint_number)

@@ -45,7 +45,7 @@ class Status:
         Windows closed since the start.
     uptime : float
         Seconds.
-    metrics_url : str
+    page_url : str
         Where to scrape; "" where nowhere.
     """
 
@@ -55,7 +55,7 @@ class Status:
     per_second: float = 0.0
     windows: int = 0
     uptime: float = 0.0
-    metrics_url: str = ""
+    page_url: str = ""
 
 
 @dataclass(slots=True)

@@ -131,7 +131,7 @@ def _header(status: Status, width: int) -> list[Text]:
         Text(f"{status.per_second:,.0f}/s"),
         Text(f"{status.windows:,} windows"),
         Text(f"up {duration(status.uptime)}"),
-        Text(status.metrics_url, "blue"),
+        Text(status.page_url, "blue"),
     ]
     lines = [pieces[0]]
     for piece in filter(len, pieces[1:]):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from observer.model import EvidenceReport, Finding, ObjectiveStanding, QualityReport, VersionState
-from observer.web.words import burns, cause, subject
+from observer.web.words import about, burns, cause, subject
 
 ORDER: Final = ("page", "ticket", "silent", "drift", "learning", "insufficient", "stable")
 """Gravest first."""
@@ -74,10 +74,10 @@ def fleet(
     budgets: dict[str, list[ObjectiveStanding]] = {}
     for one in objectives:
         budgets.setdefault(one.model, []).append(one)
-    latest: dict[tuple[str, str, str], str] = {}
+    latest: dict[tuple[str, str, str], tuple[str, Finding]] = {}
     for identity, finding in findings:
         key = (finding.window.model, finding.window.version, finding.tier)
-        latest.setdefault(key, identity)
+        latest.setdefault(key, (identity, finding))
     rows = [_row(version, budgets.get(version.model, []), latest, now) for version in in_use(versions)]
     return sorted(rows, key=lambda row: (ORDER.index(row.state), row.version.model, row.version.version))
 
@@ -105,12 +105,15 @@ def in_use(versions: Iterable[VersionState]) -> list[VersionState]:
 def _row(
     version: VersionState,
     objectives: Sequence[ObjectiveStanding],
-    latest: Mapping[tuple[str, str, str], str],
+    latest: Mapping[tuple[str, str, str], tuple[str, Finding]],
     now: float,
 ) -> Row:
     own = tuple(one for one in objectives if one.version in {"", version.version})
     state, since, why = judge(version, own, now)
-    finding = latest.get((version.model, version.version, state), "")
+    ticket = latest.get((version.model, version.version, "ticket"))
+    if state == "drift" and ticket and since is not None and ticket[1].window.start >= since:
+        state, why = "ticket", about(ticket[1])  # of a window's own verdict, before there is evidence
+    finding, _ = latest.get((version.model, version.version, state), ("", None))
     metric, value = headline(version.cohort)
     return Row(version, state, since, why, finding, own, metric, value)
 

@@ -25,6 +25,9 @@ from observer.web.views import PARAMETERS, Views
 
 _HERE = Path(__file__).parent
 _LONGEST = 4_000
+_DRAWN = 16
+"""Pages kept as they were drawn last."""
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 Problems = Callable[[], Iterable[str]]
 
@@ -62,6 +65,7 @@ class _Site:
         self._problems = problems
         self._clock = clock
         self._views = Views(history, clock)
+        self._drawn: dict[str, bytes] = {}
         self._environment = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -89,15 +93,25 @@ class _Site:
             mark = self._mark(request)
             if request.headers.get("if-none-match") == mark:
                 return Response(status_code=304, headers={**PAGE_HEADERS, "ETag": mark})
+            if mark in self._drawn:  # for somebody else who looks at it too
+                return Response(self._drawn[mark], headers={**PAGE_HEADERS, **_HTML, "ETag": mark})
             asked = understand(request.query_params.multi_items(), PARAMETERS[name])
             shown = getattr(self._views, name)(**asked)
-            return self._render(f"{name}.html", 200, {**shown, "here": request.url.path}, {"ETag": mark})
+            answer = self._render(f"{name}.html", 200, {**shown, "here": request.url.path}, {"ETag": mark})
+            self._keep(mark, bytes(answer.body))
         except AskedError as error:
             return self._error(400, "That cannot be understood", str(error))
         except AbsentError as error:
             return self._error(404, "There is no such thing", str(error))
         except Retryable as error:
             return self._error(503, "The history cannot be read now", str(error))
+        return answer
+
+    def _keep(self, mark: str, body: bytes) -> None:
+        drawn = {**self._drawn, mark: body}
+        for old in list(drawn)[:-_DRAWN]:
+            del drawn[old]
+        self._drawn = drawn  # in one step: requests are answered by several threads
 
     def _mark(self, request: Request) -> str:
         """Changes when the page may look different: with the history, and every minute."""
@@ -113,8 +127,7 @@ class _Site:
         text = self._environment.get_template(template).render(
             problems=list(self._problems()), locked=bool(self._access.read), **values
         )
-        kind = {"Content-Type": "text/html; charset=utf-8"}
-        return Response(text.encode("utf-8", "replace"), status, {**PAGE_HEADERS, **kind, **(headers or {})})
+        return Response(text.encode("utf-8", "replace"), status, {**PAGE_HEADERS, **_HTML, **(headers or {})})
 
     async def login(self, request: Request) -> Response:
         """Take a token and give a cookie for it."""

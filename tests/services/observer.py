@@ -54,7 +54,7 @@ class Observer:
     @property
     def address(self) -> str:
         """Where it serves, as `host:port`; empty while it does not yet."""
-        found = re.search(r"serving http://(\S+)/metrics", self.said)
+        found = re.search(r"serving http://([^/\s]+)/", self.said)
         return found[1] if found else ""
 
     def wait_serving(self, timeout: float = 60) -> str:

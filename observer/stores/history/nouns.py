@@ -29,7 +29,26 @@ _DECODERS: dict[type, msgspec.msgpack.Decoder[Any]] = {}
 
 def encode(noun: object) -> bytes:
     """Bytes of a dataclass; floats that are no numbers stay what they are."""
-    return zlib.compress(_ENCODER.encode(noun), 1)
+    try:
+        packed = _ENCODER.encode(noun)
+    except UnicodeEncodeError:  # a lone surrogate in some name
+        packed = _ENCODER.encode(_texts(msgspec.to_builtins(noun, enc_hook=_plain)))
+    return zlib.compress(packed, 1)
+
+
+def fit(value: Any) -> Any:
+    """A text that every database takes: PostgreSQL has no NUL, and nobody has lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return value
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_texts(name): _texts(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_texts(one) for one in value]
+    return fit(value)
 
 
 def decode(data: bytes, kind: type[T]) -> T:

@@ -19,7 +19,7 @@ from observer.model import (
 )
 from observer.stores.history import tables
 from observer.stores.history.database import Database
-from observer.stores.history.nouns import decode
+from observer.stores.history.nouns import decode, fit
 
 T = TypeVar("T")
 RECENT = 48
@@ -42,7 +42,7 @@ class HistoryReader:
         table = tables.VERSIONS
         wanted = select(table).order_by(table.c.model, table.c.version)
         if model is not None:
-            wanted = wanted.where(table.c.model == model)
+            wanted = wanted.where(table.c.model == fit(model))
         with self._database.reading() as connection:
             rows = connection.execute(wanted).all()
             recent = _recent(connection, model)
@@ -114,7 +114,7 @@ class HistoryReader:
         table = tables.FINDINGS
         wanted = select(table.c.id, table.c.data)
         for column, value in ((table.c.model, model), (table.c.version, version)):
-            wanted = wanted.where(column == value) if value is not None else wanted
+            wanted = wanted.where(column == fit(value)) if value is not None else wanted
         wanted = wanted.where(table.c.tier.in_(tiers)) if tiers else wanted
         wanted = wanted.where(table.c.end < before) if before is not None else wanted
         wanted = wanted.order_by(table.c.end.desc(), table.c.id).limit(limit)
@@ -133,14 +133,14 @@ class HistoryReader:
         last = select(*keys, func.max(table.c.end)).group_by(*keys)
         wanted = select(table.c.data).where(tuple_(*keys, table.c.end).in_(last)).order_by(*keys)
         return self._nouns(
-            wanted if model is None else wanted.where(table.c.model == model), ObjectiveStanding
+            wanted if model is None else wanted.where(table.c.model == fit(model)), ObjectiveStanding
         )
 
     def references(self, model: str | None = None) -> list[ReferenceState]:
         """What the windows of each version are compared with, by model."""
         table = tables.REFERENCES
         wanted = select(table.c.data).order_by(table.c.model, table.c.version)
-        wanted = wanted if model is None else wanted.where(table.c.model == model)
+        wanted = wanted if model is None else wanted.where(table.c.model == fit(model))
         return self._nouns(wanted, ReferenceState)
 
     def _nouns(self, wanted: Select[Any], kind: type[Any]) -> list[Any]:
@@ -152,7 +152,7 @@ class HistoryReader:
 def _keyed(table: Table, **key: str | int) -> Select[Any]:
     wanted = select(table.c.data)
     for name, value in key.items():
-        wanted = wanted.where(table.c[name] == value)
+        wanted = wanted.where(table.c[name] == fit(value))
     return wanted
 
 
@@ -176,7 +176,7 @@ def _recent(connection: Connection, model: str | None) -> dict[tuple[str, str], 
         )
         .order_by(window.c.model, window.c.version, window.c.start)
     )
-    wanted = wanted if model is None else wanted.where(last.c.model == model)
+    wanted = wanted if model is None else wanted.where(last.c.model == fit(model))
     found: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
     for name, version, start, rows, status in connection.execute(wanted):
         found.setdefault((name, version), []).append((start, rows, status))
@@ -194,5 +194,5 @@ def _latest(
     wanted = select(table.c.model, table.c.version, table.c.data).join(
         last, and_(*fits, table.c.start == newest)
     )
-    wanted = wanted if model is None else wanted.where(last.c.model == model)
+    wanted = wanted if model is None else wanted.where(last.c.model == fit(model))
     return {(row.model, row.version): decode(row.data, kind) for row in connection.execute(wanted)}

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,11 +24,12 @@ from observer.model import (
 )
 from observer.stores.history import tables
 from observer.stores.history.database import Database
-from observer.stores.history.nouns import encode, finding_id, shortened
+from observer.stores.history.nouns import encode, finding_id, fit, shortened
 from observer.stores.history.spec import HistorySpec
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Row = dict[str, Any]
 Key = tuple[str, tuple[Any, ...]]
 _BATCH = 1_000
@@ -83,6 +84,9 @@ class HistoryWriter:
 
     def window(self, report: WindowReport) -> None:
         """Keep a window, its findings, and where its version's watch stands."""
+        self._safely(self._window, report)
+
+    def _window(self, report: WindowReport) -> None:
         key = report.key
         row = {
             **_of(key.model, key.version),
@@ -103,6 +107,9 @@ class HistoryWriter:
 
     def quality(self, report: QualityReport) -> None:
         """Keep a cohort's quality as it is now known."""
+        self._safely(self._quality, report)
+
+    def _quality(self, report: QualityReport) -> None:
         row = {
             **_of(report.model, report.version),
             "arm": report.arm,
@@ -140,7 +147,7 @@ class HistoryWriter:
             self._put(tables.FINDINGS, {"id": finding_id(finding), **row, **more})
 
     def _put(self, table: Table, row: Row) -> None:
-        row = {name: _fit(value) for name, value in row.items()}
+        row = {name: fit(value) for name, value in row.items()}
         key = (table.name, tuple(row[column.name] for column in table.primary_key))
         with self._changed:
             if self._ending.is_set():
@@ -155,6 +162,14 @@ class HistoryWriter:
                 self._forget(self._waiting.popitem(last=False)[1])
                 self._count("full")
             self._changed.notify_all()
+
+    def _safely(self, keep: Callable[[T], None], report: T) -> None:
+        """Whatever cannot be kept is counted: the pipeline must not end for it."""
+        try:
+            keep(report)
+        except (ValueError, TypeError):
+            self._count("refused")
+            log.exception("history: a result cannot be kept")
 
     def _forget(self, row: Row | None) -> None:
         self._bytes -= _size(row) if row is not None else 0
@@ -268,13 +283,6 @@ class HistoryWriter:
 
 def _of(model: str, version: str) -> Row:
     return {"model": model, "version": version}
-
-
-def _fit(value: Any) -> Any:
-    """Texts that every database takes: PostgreSQL has no NUL, and nobody has lone surrogates."""
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-    return value
 
 
 def _size(row: Row) -> int:

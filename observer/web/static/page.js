@@ -78,7 +78,7 @@ function draw(figure, again) {
     width, height: 210, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC"),
     cursor: { points: { size: 6 } },
     legend: { live: true },
-    scales: { y: { range: (u, low, high) => { const room = (high - low || Math.abs(high) || 1) * 0.08; return [low - room, high + room]; } } },
+    scales: { y: { range: (u, low, high) => { const room = (high - low || Math.abs(high) || 1) * 0.08; return [low >= 0 ? Math.max(low - room, 0) : low - room, high + room]; } } },
     axes: [{ ...axis, values: hours }, { ...axis, size: 52, values: (u, ticks) => ticks.map(shown) }],
     series: [{ label: "UTC", value: (u, at) => at === null ? "–" : utc(at) },
       ...data.lines.map((line, i) => ({ label: line.label, spanGaps: false, points: line.kind === "limit" || line.kind === "band" ? { show: false } : spread, value: (u, v) => shown(v), ...style(line, i) }))],
