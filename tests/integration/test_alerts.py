@@ -193,7 +193,7 @@ def alertmanager_config(url: str) -> dict:
 
 
 @pytest.fixture
-def running(tmp_path) -> Iterator[tuple[World, Receiver, Prometheus, Service]]:
+def running(tmp_path) -> Iterator[tuple[World, Receiver, Prometheus, Alertmanager, Service]]:
     settings = settings_of(tmp_path)
     limits = tmp_path / "thresholds.yaml"
     limits.write_text("{stream_silent: 6s, model_silent: 5m, hold: 0s}")
@@ -209,7 +209,7 @@ def running(tmp_path) -> Iterator[tuple[World, Receiver, Prometheus, Service]]:
         alertmanager = stack.enter_context(Alertmanager(alertmanager_config(receiver.url)))
         target = f"127.0.0.1:{watching.service.server.port}"
         prometheus = stack.enter_context(Prometheus([target], [rules], [alertmanager.address]))
-        yield world, receiver, prometheus, watching.service
+        yield world, receiver, prometheus, alertmanager, watching.service
 
 
 def named(name: str, severity: str, status: str = "firing"):
@@ -222,7 +222,7 @@ def named(name: str, severity: str, status: str = "firing"):
 @pytest.mark.services
 @pytest.mark.slow
 def test_a_drop_pages_in_time_drift_does_not_and_a_stalled_stream_does(running):
-    world, receiver, prometheus, service = running
+    world, receiver, prometheus, alertmanager, service = running
 
     # All is well, and known to be.
     prometheus.wait_for('slo:sli_error:ratio_rate15s{sloth_id="churn-correct"} >= 0', timeout=60)
@@ -247,6 +247,9 @@ def test_a_drop_pages_in_time_drift_does_not_and_a_stalled_stream_does(running):
     )
     assert page.annotations["runbook_url"].endswith("ObserverBudgetBurn.md")
     assert {one.severity for one in service.objectives.latest} == {"page"}
+
+    # Its tickets are muted meanwhile.
+    alertmanager.wait_until_muted("ObserverDriftTicket")
 
     # They are right again: it resolves once the short window is clean.
     world.errors = 0.02

@@ -136,6 +136,17 @@ class Alertmanager:
         found: list[dict[str, Any]] = self._client.get("/api/v2/alerts").raise_for_status().json()
         return found
 
+    def wait_until_muted(self, name: str, timeout: float = 30) -> None:
+        """Return once alerts of the name are there, all inhibited; raises `TimeoutError` with what is."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = [one for one in self.alerts() if one["labels"]["alertname"] == name]
+            if found and all(one["status"]["inhibitedBy"] for one in found):
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} not muted within {timeout} s; alerts: {self.alerts()}")
+            time.sleep(0.2)
+
     def _ready(self) -> bool:
         try:
             return self._client.get("/-/ready").status_code == httpx.codes.OK
