@@ -46,6 +46,30 @@ class Plan:
     spill_bytes: int
 
 
+class _Signal:
+    """An event that a signal handler may set while its own thread is just setting it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.RLock())
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        with self._changed:
+            self._set = True
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        self._set = False
+
+    def wait(self, timeout: float) -> None:
+        with self._changed:
+            if not self._set:
+                self._changed.wait(timeout)
+
+
 class Sender:
     """The buffer, its account and the thread of one process."""
 
@@ -53,7 +77,7 @@ class Sender:
         self.plan = plan
         self.ledger = Ledger()
         self.buffer = Buffer(self.ledger, plan.buffer_bytes, plan.overflow)
-        self.wake = threading.Event()
+        self.wake = _Signal()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._opening: threading.Thread | None = None

@@ -215,13 +215,13 @@ def test_a_signal_handler_may_log(tmp_path):
         + """
     import signal
     signal.signal(signal.SIGALRM, lambda *_: logger.log({"x": 1}, 1))
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-    for _ in range(20_000):
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    for _ in range(10_000):
         logger.log({"x": 0}, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    assert logger.flush(20)
+    assert logger.flush(45), logger.stats()
     stats = logger.stats()
-    assert stats.logged == stats.delivered > 20_000, stats
+    assert stats.logged == stats.delivered >= 10_000, stats
     """
     )
     run(code, tmp_path)

@@ -235,7 +235,7 @@ def test_spilled_events_are_sent_in_order_before_newer_ones(tmp_path: Path, form
         for number in range(300):
             logger.log({"x": float(number)}, number, id=number)
             if not number % 8:
-                time.sleep(0.03)  # longer than a look of the sender
+                wait_for(lambda: not logger._sender.buffer.half_full)
         wait_for(lambda: logger.stats().spilled > 250)
         assert not logger.stats().dropped
         memory.up = True
@@ -256,7 +256,7 @@ def test_the_disk_has_a_limit_and_damage_is_counted(tmp_path: Path):
     for number in range(400):
         logger.log({"x": number}, 1, id=number)
         if not number % 8:
-            time.sleep(0.03)
+            wait_for(lambda: not logger._sender.buffer.half_full)
     logger.close(0)
     stats = logger.stats()
     assert balanced(stats)
