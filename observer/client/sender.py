@@ -120,9 +120,11 @@ class Sender:
         with self.ledger.lock:
             if self._thread is None and not self._stopping:
                 thread = threading.Thread(target=self._run, name="observer-client", daemon=True)
-                with suppress(RuntimeError):  # no more threads: the next event tries again
+                self._thread = thread  # before it starts, for a signal handler may log meanwhile
+                try:
                     thread.start()
-                    self._thread = thread
+                except RuntimeError:  # no more threads: the next event tries again
+                    self._thread = None
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that was logged before is delivered or dropped; False when time is up."""
