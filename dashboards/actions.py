@@ -9,6 +9,7 @@ from dashboards.parts import (
     ORANGE,
     RED,
     board,
+    gained,
     number,
     of,
     over_time,
@@ -26,10 +27,11 @@ _MODELS = 'model=~"$model"'
 
 def build() -> Dashboard:
     """The dashboard."""
-    opened, ended = of(catalog.ACTIONS_OPEN, _MODELS), of(catalog.ACTIONS_ENDED, _MODELS)
+    opened = of(catalog.ACTIONS_OPEN, _MODELS)
+    ended = gained(catalog.ACTIONS_ENDED, _MODELS, "$__range")
     waiting = of(catalog.ACTIONS_OPEN, f'{_MODELS},state=~"waiting|held"')
-    evaluated = of(catalog.ACTION_EVALUATIONS, _MODELS)
-    failed = of(catalog.ACTIONS_ENDED, f'{_MODELS},state="failed"')
+    evaluated = gained(catalog.ACTION_EVALUATIONS, _MODELS)
+    failed = gained(catalog.ACTIONS_ENDED, f'{_MODELS},state="failed"', "$__range")
     return (
         board(
             NAME,
@@ -49,7 +51,7 @@ def build() -> Dashboard:
         .with_panel(
             number(
                 "Failed in the shown time",
-                query(f"sum(increase({failed}[$__range])) or vector(0)", now=True),
+                query(f"sum({failed}) or vector(0)", now=True),
                 width=6,
                 colors=steps((None, GREEN), (1, RED)),
             )
@@ -65,7 +67,7 @@ def build() -> Dashboard:
         .with_panel(
             rows(
                 "Ended in the shown time",
-                ("actions", query(f"sum by (model, action, state) (increase({ended}[$__range]))", rows=True)),
+                ("actions", query(f"sum by (model, action, state) ({ended})", rows=True)),
                 width=12,
             )
         )
@@ -80,7 +82,7 @@ def build() -> Dashboard:
             over_time(
                 "What rules made of what set them off",
                 query(
-                    f"sum by (model, rule, reason) (increase({evaluated}[$__rate_interval]))",
+                    f"sum by (model, rule, reason) ({evaluated})",
                     "{{model}} {{rule}}: {{reason}}",
                 ),
                 least=0,

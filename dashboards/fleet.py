@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from dashboards.parts import GREEN, ORANGE, RED, STATUS, board, number, of, over_time, query, row, rows, steps
+from dashboards.parts import (
+    GREEN,
+    ORANGE,
+    RED,
+    STATUS,
+    board,
+    gained,
+    number,
+    of,
+    over_time,
+    query,
+    row,
+    rows,
+    steps,
+)
 from observer.metrics import catalog
 
 NAME = "fleet"
 _ALL = 'segment=""'
+_ALARMS = 'tier=~"page|ticket"'
 _MODEL = "/d/observer-model?var-model=${__value.raw:percentencode}&${__url_time_range}&${page:queryparam}"
 
 
@@ -110,9 +125,7 @@ def build() -> Dashboard:
             over_time(
                 "Pages and tickets",
                 query(
-                    "sum by (model, tier) (increase("
-                    + of(catalog.FINDINGS, 'tier=~"page|ticket"')
-                    + "[$__rate_interval]))",
+                    f"sum by (model, tier) ({gained(catalog.FINDINGS, _ALARMS)})",
                     "{{model}} {{tier}}",
                 ),
                 least=0,

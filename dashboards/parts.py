@@ -31,6 +31,12 @@ def of(metric: Metric, matchers: str = "", part: Part = "") -> str:
     return f"{metric.name}{part}{{{matchers}}}" if matchers else f"{metric.name}{part}"
 
 
+def gained(metric: Metric, matchers: str = "", span: str = "$__rate_interval") -> str:
+    """What a counter of rare things has gained; unlike `increase` it sees the first, with which it begins."""
+    found = of(metric, matchers)
+    return f"(({found} - {found} offset {span}) >= 0 or {found})"
+
+
 def query(expr: str, legend: str = "", *, now: bool = False, rows: bool = False) -> prometheus.Dataquery:
     """A query over time, or with `now` at its end; with `rows` as a table."""
     built = prometheus.Dataquery().datasource(SOURCE).expr(expr).legend_format(legend or "__auto")
@@ -312,14 +318,13 @@ def _annotations(where: str) -> list[dash.AnnotationQuery]:
     return [
         _annotation(
             "Pages and tickets",
-            f"sum by (model, version, tier) (increase({of(catalog.FINDINGS, tier)}[$__rate_interval])) > 0",
+            f"sum by (model, version, tier) ({gained(catalog.FINDINGS, tier, '1m')}) > 0",
             RED,
             "{{tier}}: {{model}} {{version}}",
         ),
         _annotation(
             "Actions that ended",
-            "sum by (model, action, state) "
-            f"(increase({of(catalog.ACTIONS_ENDED, where)}[$__rate_interval])) > 0",
+            f"sum by (model, action, state) ({gained(catalog.ACTIONS_ENDED, where, '1m')}) > 0",
             BLUE,
             "{{action}} of {{model}}: {{state}}",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from dashboards.parts import GREEN, ORANGE, RED, board, number, of, over_time, query, row, rows, steps
+from dashboards.parts import GREEN, ORANGE, RED, board, gained, number, of, over_time, query, row, rows, steps
 from observer.metrics import Metric, catalog
 
 NAME = "service"
@@ -46,7 +46,7 @@ def _head(found: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Messages lost",
-                query(f"sum(increase({of(catalog.SOURCE_LOST)}[$__range])) or vector(0)", now=True),
+                query(f"sum({gained(catalog.SOURCE_LOST, span='$__range')}) or vector(0)", now=True),
                 colors=alarm,
                 about="In the shown time: gone from the source before they were read.",
             )
