@@ -73,7 +73,7 @@ setup: $(READY) $(SERVERS)  ## set everything up and run nothing
 .PHONY: clean
 clean:  ## remove everything that these targets made
 	@rm -rf $(VENV) $(CACHE) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find detectors observer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find dashboards detectors observer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml uv.lock | python $(UV)
 	@$(UV) sync --frozen --all-extras --python $(PYTHON)

@@ -42,16 +42,16 @@ def build() -> Dashboard:
         .with_panel(
             number(
                 "Wait for a person",
-                query(f"sum({waiting}) or vector(0)", now=True),
+                query(f"sum({waiting}) or on() vector(0)", now=True),
                 width=6,
                 colors=steps((None, GREEN), (1, ORANGE)),
             )
         )
-        .with_panel(number("Open", query(f"sum({opened}) or vector(0)", now=True), width=6))
+        .with_panel(number("Open", query(f"sum({opened}) or on() vector(0)", now=True), width=6))
         .with_panel(
             number(
                 "Failed in the shown time",
-                query(f"sum({failed}) or vector(0)", now=True),
+                query(f"sum({failed}) or on() vector(0)", now=True),
                 width=6,
                 colors=steps((None, GREEN), (1, RED)),
             )
@@ -94,7 +94,7 @@ def build() -> Dashboard:
             over_time(
                 "Results that rules never saw",
                 query(
-                    f"increase({of(catalog.ACTION_REPORTS_DROPPED)}[$__rate_interval]) or vector(0)",
+                    f"increase({of(catalog.ACTION_REPORTS_DROPPED)}[$__rate_interval]) or on() vector(0)",
                     "dropped",
                 ),
                 least=0,

@@ -30,6 +30,7 @@ _MODEL = "/d/observer-model?var-model=${__value.raw:percentencode}&${__url_time_
 def build() -> Dashboard:
     """The dashboard."""
     alarm = steps((None, GREEN), (1, RED))
+    alerts = of(catalog.SLO_ALERT)
     status = of(catalog.WINDOW_STATUS, _ALL)
     incidents = f"max by (model, version) ({of(catalog.INCIDENT_OPEN)})"
     budget = "min by (model) (" + of(catalog.SLO_BUDGET, 'by="prediction"') + ")"
@@ -41,7 +42,7 @@ def build() -> Dashboard:
         .with_panel(
             number(
                 "Open incidents",
-                query(f"sum({of(catalog.INCIDENT_OPEN)}) or vector(0)", now=True),
+                query(f"sum({of(catalog.INCIDENT_OPEN)}) or on() vector(0)", now=True),
                 colors=alarm,
                 about="A watch paged, and its streams are not verified stable yet.",
             )
@@ -49,7 +50,7 @@ def build() -> Dashboard:
         .with_panel(
             number(
                 "Burning objectives",
-                query(f"sum(max by (model, objective) ({of(catalog.SLO_ALERT)})) or vector(0)", now=True),
+                query(f"sum(max by (model, objective) ({alerts})) or on() vector(0)", now=True),
                 colors=alarm,
                 about="Objectives whose budget burns so fast that some alert fires.",
             )
@@ -57,7 +58,7 @@ def build() -> Dashboard:
         .with_panel(
             number(
                 "Models with drift",
-                query(f"count(max by (model) ({status}) == 1) or vector(0)", now=True),
+                query(f"count(max by (model) ({status}) == 1) or on() vector(0)", now=True),
                 colors=steps((None, GREEN), (1, ORANGE)),
                 about="Some column of the last window differs from the reference. That alone pages nobody.",
             )
@@ -65,7 +66,7 @@ def build() -> Dashboard:
         .with_panel(
             number(
                 "Actions that wait or run",
-                query(f"sum({of(catalog.ACTIONS_OPEN)}) or vector(0)", now=True),
+                query(f"sum({of(catalog.ACTIONS_OPEN)}) or on() vector(0)", now=True),
             )
         )
         .with_panel(number("Events per second", query(f"sum(rate({events}[$__rate_interval]))")))
@@ -148,7 +149,7 @@ def build() -> Dashboard:
                 query(
                     "sum by (model, outcome) (rate("
                     + of(catalog.EVENTS, 'outcome=~"rejected|late_counted|duplicate"')
-                    + "[$__rate_interval])) or vector(0)",
+                    + "[$__rate_interval])) or on() vector(0)",
                     "{{model}} {{outcome}}",
                 ),
                 unit="reqps",

@@ -46,7 +46,7 @@ def _head(found: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Messages lost",
-                query(f"sum({gained(catalog.SOURCE_LOST, span='$__range')}) or vector(0)", now=True),
+                query(f"sum({gained(catalog.SOURCE_LOST, span='$__range')}) or on() vector(0)", now=True),
                 colors=alarm,
                 about="In the shown time: gone from the source before they were read.",
             )
@@ -54,14 +54,14 @@ def _head(found: Dashboard) -> Dashboard:
         .with_panel(
             number(
                 "Series left out",
-                query(f"sum({of(catalog.SERIES_CAPPED)}) or vector(0)", now=True),
+                query(f"sum({of(catalog.SERIES_CAPPED)}) or on() vector(0)", now=True),
                 colors=steps((None, GREEN), (1, ORANGE)),
             )
         )
         .with_panel(
             number(
                 "Failed verdicts",
-                query(f"count({of(catalog.DRIFT_STATUS)} == -2) or vector(0)", now=True),
+                query(f"count({of(catalog.DRIFT_STATUS)} == -2) or on() vector(0)", now=True),
                 colors=steps((None, GREEN), (1, ORANGE)),
                 about="Of the last windows; the log says why.",
             )
@@ -72,7 +72,7 @@ def _head(found: Dashboard) -> Dashboard:
 def _streams(found: Dashboard) -> Dashboard:
     delay = query(of(catalog.WATERMARK_DELAY), "{{stream}}")
     lag = query(f"sum by (stream) ({of(catalog.SOURCE_LAG)})", "{{stream}}")
-    rejected = f"{_rate(catalog.EVENTS_REJECTED, 'stream, reason')} or vector(0)"
+    rejected = f"{_rate(catalog.EVENTS_REJECTED, 'stream, reason')} or on() vector(0)"
     return (
         found.with_row(row("Streams"))
         .with_panel(
@@ -111,14 +111,14 @@ def _streams(found: Dashboard) -> Dashboard:
             over_time(
                 "Values and names left out, per second",
                 query(
-                    f"rate({of(catalog.SPOILED_VALUES)}[$__rate_interval]) or vector(0)",
+                    f"rate({of(catalog.SPOILED_VALUES)}[$__rate_interval]) or on() vector(0)",
                     "values of a wrong type",
                 ),
                 query(
-                    f"rate({of(catalog.DROPPED_VALUES)}[$__rate_interval]) or vector(0)",
+                    f"rate({of(catalog.DROPPED_VALUES)}[$__rate_interval]) or on() vector(0)",
                     "values beyond the limits",
                 ),
-                query(f"{_rate(catalog.NAMES_DROPPED, 'kind')} or vector(0)", "names: {{kind}}"),
+                query(f"{_rate(catalog.NAMES_DROPPED, 'kind')} or on() vector(0)", "names: {{kind}}"),
                 least=0,
             )
         )
@@ -132,7 +132,7 @@ def _streams(found: Dashboard) -> Dashboard:
         .with_panel(
             over_time(
                 "Never met, per second",
-                query(f"{_rate(catalog.JOINS_EXPIRED, 'state')} or vector(0)", "{{state}}s"),
+                query(f"{_rate(catalog.JOINS_EXPIRED, 'state')} or on() vector(0)", "{{state}}s"),
                 least=0,
                 width=24,
                 height=6,
@@ -147,7 +147,7 @@ def _quantile(share: float, metric: Metric) -> str:
 
 def _state(found: Dashboard) -> Dashboard:
     saved, shown = catalog.CHECKPOINT_DURATION, catalog.WINDOW_EXPORT_DELAY
-    dropped = f"{_rate(catalog.RECORDS_DROPPED, 'reason')} or vector(0)"
+    dropped = f"{_rate(catalog.RECORDS_DROPPED, 'reason')} or on() vector(0)"
     return (
         found.with_row(row("Windows and state"))
         .with_panel(

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -121,10 +121,9 @@ def settings_of(folder: Path, script: Script) -> Config:
     )
 
 
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometheus, float]]:
+@contextmanager
+def world(folder: Path) -> Iterator[tuple[Prometheus, float]]:
     """A service over two of the demo's models, one of them with a challenger, and its Prometheus."""
-    folder = tmp_path_factory.mktemp("dashboards")
     cast = {model.name: replace(model, per_hour=40.0) for model in MODELS}
     churn = replace(cast["churn"], challenger=Challenger("4", 0.4))
     onset, never = 36 * 24.0, 1e6  # after as many windows as a page needs
@@ -150,6 +149,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Promethe
         prometheus.wait_for('observer_findings_total{tier="page"}', timeout=120)
         prometheus.wait_for("increase(observer_actions_ended_total[5s])", timeout=120)
         yield prometheus, began
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometheus, float]]:
+    with world(tmp_path_factory.mktemp("dashboards")) as running:
+        yield running
 
 
 @pytest.mark.services
