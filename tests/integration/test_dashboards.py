@@ -31,6 +31,8 @@ from tests.services.process import free_port
 from tests.services.prometheus import Prometheus
 from tests.unit.pipeline.service import config
 
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]  # for busy machines
+
 SPEED = 24.0
 """Hours of event time in a second."""
 BOARDS = {name: json.loads(text) for name, text in texts().items()}
@@ -144,10 +146,10 @@ def world(folder: Path) -> Iterator[tuple[Prometheus, float]]:
         prometheus.wait_for("observer_ledger_rows")
         watching.service.acting.rollout("start", "churn", "test", {"champion": "3", "challenger": "4"})
         # What takes longest.
-        prometheus.wait_for("observer_rollout_difference", timeout=120)
-        prometheus.wait_for("observer_quality_estimate_skill", timeout=120)
-        prometheus.wait_for('observer_findings_total{tier="page"}', timeout=120)
-        prometheus.wait_for("increase(observer_actions_ended_total[5s])", timeout=120)
+        prometheus.wait_for("observer_rollout_difference", timeout=240)
+        prometheus.wait_for("observer_quality_estimate_skill", timeout=240)
+        prometheus.wait_for('observer_findings_total{tier="page"}', timeout=240)
+        prometheus.wait_for("increase(observer_actions_ended_total[5s])", timeout=240)
         yield prometheus, began
 
 
@@ -157,8 +159,6 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Promethe
         yield running
 
 
-@pytest.mark.services
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BOARDS))
 def test_every_query_of_every_panel_is_answered(watched: tuple[Prometheus, float], name: str) -> None:
     board = BOARDS[name]
@@ -173,8 +173,6 @@ def test_every_query_of_every_panel_is_answered(watched: tuple[Prometheus, float
     assert not empty, "\n".join(empty)
 
 
-@pytest.mark.services
-@pytest.mark.slow
 def test_every_annotation_is_answered(watched: tuple[Prometheus, float]) -> None:
     for board in BOARDS.values():
         asked = Asked(board, *watched)
