@@ -358,6 +358,7 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "speed": part_of("speed", "rows"),
     "estimation": part_of("estimation", "rows"),
     "online": part_of("online", "rows"),
+    "rollout": part_of("rollout", "rollout"),
 }
 
 

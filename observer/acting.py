@@ -149,7 +149,7 @@ class Acting:
             if what == "pause":
                 return rollouts.pause(model, actor)
             if what == "resume":
-                return rollouts.resume(model)
+                return rollouts.resume(model, now)
             if what == "promote":
                 return rollouts.promote(model, actor, now)
             if what == "abort":
@@ -198,7 +198,9 @@ class Acting:
             states,
             engine,
             lambda model: config.model(model).rollout,
-            lambda model: config.model(model).actions.guards.largest_step,
+            lambda model: config.model(model).actions.guards,
+            lambda model, now: now + config.model(model).judge.utc_offset * 3600,
+            config.labels.horizon / 1000 if config.labels else 0.0,
             self._share,
         )
         control = Control(

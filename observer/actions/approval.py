@@ -130,8 +130,9 @@ def follow(engine: ActionEngine, said: Iterable[Ruling], now: float) -> None:
             with suppress(ConfigError):  # written down as refused
                 engine.rule(action.id, verb, ruling.actor, ruling.comment, now, {"silence": ruling.silence})
     for action in engine.ledger.open:
-        if action.state == "held" and action.id not in holding and action.rows[-1].data.get("silence"):
-            engine.release(action.id, action.rows[-1].actor, now)
+        held = [row for row in action.rows if row.event == "held"]
+        if action.state == "held" and action.id not in holding and held[-1].data.get("silence"):
+            engine.release(action.id, held[-1].actor, now)
 
 
 def _heard(action: Action, ruling: Ruling, verb: Verb) -> bool:

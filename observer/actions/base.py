@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from observer.errors import Permanent
+
 Kind = Literal["retrain", "set_weights", "promote", "rollback", "notify"]
 Verb = Literal["approve", "reject", "hold"]
 """What a person can say of an action."""
@@ -17,6 +19,10 @@ LOWERS_EXPOSURE = frozenset({"rollback", "notify"})
 """Kinds that cannot make things worse for more requests than before."""
 
 _SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:ml-observer:action")
+
+
+class Foreign(Permanent):
+    """Somebody else changed what an order was about."""
 
 
 @dataclass(frozen=True, slots=True)

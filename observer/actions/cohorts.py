@@ -32,14 +32,23 @@ class Pairs:
                 del self._waiting[min(self._waiting)]
 
     def cohorts(self, share: float) -> list[Cohort]:
-        """The windows that both arms have, in order, taken out; `share` is percent of the challenger."""
-        whole = sorted(start for start, both in self._waiting.items() if len(both) == 2)
+        """The windows that are whole, in order, taken out; `share` is percent of the challenger.
+
+        A window in which the challenger has no report had no request of it, once a later window has matured.
+        """
         if not 0 < share < 100:
             return []
+        newest = max(self._waiting, default=0)
+        whole = [
+            start
+            for start, reports in sorted(self._waiting.items())
+            if self.champion in reports and (self.challenger in reports or start < newest)
+        ]
         return [self._cohort(self._waiting.pop(start), share / 100) for start in whole]
 
-    def _cohort(self, both: dict[str, QualityReport], share: float) -> Cohort:
-        one, other = both[self.challenger], both[self.champion]
-        outcomes = Arms(share, one.labelled, other.labelled, one.correct or 0, other.correct or 0)
-        labelled = Arms(share, one.predictions, other.predictions, one.labelled, other.labelled)
-        return Cohort(one.start / 1000, one.end / 1000, outcomes, labelled)
+    def _cohort(self, reports: dict[str, QualityReport], share: float) -> Cohort:
+        other, one = reports[self.champion], reports.get(self.challenger)
+        n1, l1, x1 = (one.predictions, one.labelled, one.correct or 0) if one else (0, 0, 0)
+        outcomes = Arms(share, l1, other.labelled, x1, other.correct or 0)
+        labelled = Arms(share, n1, other.predictions, l1, other.labelled)
+        return Cohort(other.start / 1000, other.end / 1000, outcomes, labelled)

@@ -32,6 +32,9 @@ MOST_REPORTS: Final = 20_000
 MOST_ALERTS: Final = 1_000
 MOST_COHORTS: Final = 5_000
 MOST_EVALUATIONS: Final = 1_000
+LONGEST_WAIT: Final = 86_400.0
+"""Seconds that a trigger waits for its rules' guards."""
+DECIDED: Final = frozenset({"intended", "duplicate", "dry_run"})
 EPISODE: Final = "episode/"
 
 
@@ -122,6 +125,10 @@ class Control:
     """The last ones, by model, rule and cause."""
     down: Sequence[str] = ()
     """Members of the alerting that cannot be told."""
+    _pending: dict[tuple[str, str], tuple[Trigger, float]] = field(default_factory=dict)
+    """Triggers that come once, by model and cause, until their rules have decided; and since when."""
+    _following: list[Action] = field(default_factory=list)
+    """Retrainings whose rollout is still to be started."""
     _labels: dict[str, deque[tuple[float, str, int]]] = field(default_factory=dict)
     _asked: float = 0.0
 
@@ -135,15 +142,17 @@ class Control:
         }
         for model, action in latest.items():
             if begun.get(model, 0.0) < action.rows[-1].at:
-                self._follow_up(action)
+                self._following.append(action)
 
     # The thread's own
 
     def tick(self, now: float) -> None:
         """One turn: raises nothing that a target or a server of alerts could cause."""
-        triggers = [*self._read(), *self.inbox.alerts()]
+        for trigger in [*self._read(), *self.inbox.alerts()]:
+            self._pending.setdefault((trigger.model, trigger.cause), (trigger, now))
         standings = self.standings()
         burning = {}
+        triggers: list[Trigger] = []
         for standing in standings:
             began = self._episode(standing, now)
             triggers += of_objective(standing, began)
@@ -153,8 +162,16 @@ class Control:
             triggers += scheduled(spec, model, now)
         for trigger in triggers:
             self._evaluate(trigger, now)
+        for key, (trigger, since) in list(self._pending.items()):
+            if self._evaluate(trigger, now) or now > since + LONGEST_WAIT:
+                del self._pending[key]
+        for key in list(self._pending)[: max(len(self._pending) - MOST_ALERTS, 0)]:
+            del self._pending[key]
         self._listen(now)
         self.engine.tick(now)
+        while self._following:
+            self._follow_up(self._following[0])
+            del self._following[0]
         self.rollouts.tick(now, burning)
         if self.alerting is not None:
             self.alerting.show(action_alerts(self.engine.ledger.open, self.base_url), now)
@@ -164,7 +181,7 @@ class Control:
         """An action ended."""
         order = action.order
         self.counters.add(catalog.ACTIONS_ENDED, (order.model, order.kind, action.state), 1)
-        self._follow_up(action)
+        self._following.append(action)
 
     def _follow_up(self, action: Action) -> None:
         """A retraining that names a new version may start its rollout."""
@@ -191,10 +208,12 @@ class Control:
                 cohorts.append((report.start / 1000, report.version, report.labelled))
         return triggers
 
-    def _evaluate(self, trigger: Trigger, now: float) -> None:
+    def _evaluate(self, trigger: Trigger, now: float) -> bool:
+        """Let the rules decide; whether all have, so that the trigger need not be seen again."""
         spec = self.specs.get(trigger.model)
         if spec is None:
-            return
+            return True
+        decided = True
         past = [one for one in self.engine.ledger.actions.values() if one.order.model == trigger.model]
         labels = self._labelled(trigger)
         offset = self.utc_offset(trigger.model)
@@ -215,8 +234,10 @@ class Control:
                         trigger.cause,
                         one.detail,
                     )
+            decided &= one.reason in DECIDED
             if one.reason == "intended" and one.order is not None:
                 self.engine.propose(one.order, now)
+        return decided
 
     def _labelled(self, trigger: Trigger) -> int:
         """Labelled predictions since the change began, each cohort as last reported."""

@@ -7,18 +7,20 @@ it twice, a person decides.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from observer.actions.base import Order, Target, Verb
+from observer.actions.base import Foreign, Order, Target, Verb
 from observer.actions.ledger import Action, Ledger
-from observer.errors import ConfigError, Permanent, Retryable, Unclear
+from observer.errors import ConfigError, ObserverError, Permanent, Retryable, Unclear
 
 log = logging.getLogger(__name__)
 
 SELF: Final = "observer"
 FIRST_RETRY, LAST_RETRY = 5.0, 900.0
+_LONGEST_RESULT = 50_000
 MOST_OPEN = 200
 """Actions that may be open at once."""
 
@@ -125,32 +127,47 @@ class ActionEngine:
         self._write(self.ledger.actions[action_id], "commented", actor, now, said)
 
     def tick(self, now: float) -> None:
-        """Take every open action one step further, where it is time."""
+        """Take every open action one step further, where it is time.
+
+        What a target raises that it should not holds up its own action only.
+        """
         for action in self.ledger.open:
-            order, state = action.order, action.state
-            if state in ("held", "stuck"):
-                continue
-            if state == "waiting":
-                self._wait(action, now)
-                continue
-            late = now >= order.created + order.give_up + self._waited(action)
-            if state == "approved":
-                if late:
-                    self._give_up(action, now)
-                elif now >= action.retry_at:
-                    self._send(action, now)
-                continue
-            # What may have been done is asked for first, however late it is.
-            if now >= action.retry_at:
-                if state == "sending":
-                    self._reconcile(action, now, late=late)
+            try:
+                self._step(action, now)
+            except ObserverError:  # of the ledger's store: nothing can be done before it is back
+                raise
+            except Exception as error:
+                log.exception("action %s: a fault of its target", action.id)
+                if action.state == "sending" and now >= action.retry_at:
+                    self._postpone(action, "unclear", now, error)
                 else:
-                    self._follow(action, now)
-            if late and action.state == "running":
+                    self._trouble(action, now, error)
+
+    def _step(self, action: Action, now: float) -> None:
+        order, state = action.order, action.state
+        if state in ("held", "stuck"):
+            return
+        if state == "waiting":
+            self._wait(action, now)
+            return
+        late = now >= order.created + order.give_up + self._waited(action)
+        if state == "approved":
+            if late:
                 self._give_up(action, now)
-            elif late and action.state == "sending":
-                detail = f"it may have been done, and its target does not say: {action.detail}"
-                self._write(action, "stuck", SELF, now, {"detail": detail[:500]})
+            elif now >= action.retry_at:
+                self._send(action, now)
+            return
+        # What may have been done is asked for first, however late it is.
+        if now >= action.retry_at:
+            if state == "sending":
+                self._reconcile(action, now, late=late)
+            else:
+                self._follow(action, now)
+        if late and action.state == "running":
+            self._give_up(action, now)
+        elif late and action.state == "sending":
+            detail = f"it may have been done, and its target does not say: {action.detail}"
+            self._write(action, "stuck", SELF, now, {"detail": detail[:500]})
 
     # Steps
 
@@ -184,14 +201,17 @@ class ActionEngine:
         """It was sent, and what came of that is unknown: the service stopped, or the answer was lost."""
         target = self._targets.get(action.order.target)
         if target is None:
-            self._fail(action, now, f"target {action.order.target} is not configured any more")
+            detail = f"it may have been done, and target {action.order.target} is not configured any more"
+            self._write(action, "stuck", SELF, now, {"detail": detail})
         elif target.can_be_asked:
             try:
                 reference = target.find(action.order)
             except (Retryable, Unclear) as error:
                 self._postpone(action, "unclear", now, error)
-            except Permanent as error:
+            except Foreign as error:
                 self._fail(action, now, str(error))
+            except Permanent as error:  # such as a token that was refused: it may have been done
+                self._write(action, "stuck", SELF, now, {"detail": f"it may have been done: {error}"[:500]})
             else:
                 if reference is None:
                     self._give_up(action, now) if late else self._send(action, now)
@@ -209,20 +229,17 @@ class ActionEngine:
         self._asked[action.id] = now
         target = self._targets.get(action.order.target)
         if target is None:
-            self._fail(action, now, f"target {action.order.target} is not configured any more")
+            self._trouble(action, now, Permanent(f"target {action.order.target} is not configured any more"))
             return
         try:
             progress = target.progress(action.order, action.reference)
-        except (Retryable, Unclear) as error:
-            troubles = self._troubles[action.id] = self._troubles.get(action.id, 0) + 1
-            self._asked[action.id] = now + backoff(troubles)
-            log.warning("action %s: its target does not answer: %s", action.id, error)
-            return
-        except Permanent as error:
-            self._fail(action, now, str(error))
+        except (Retryable, Unclear, Permanent) as error:  # it goes on, whether we may look or not
+            self._trouble(action, now, error)
             return
         self._troubles.pop(action.id, None)
-        data = {"detail": progress.detail, **({"result": dict(progress.result)} if progress.result else {})}
+        data: dict[str, object] = {"detail": progress.detail[:500]}
+        if progress.result:
+            data["result"] = _storable(progress.result)
         if progress.state == "succeeded":
             self._write(action, "succeeded", SELF, now, data)
         elif progress.state != "running":
@@ -242,12 +259,18 @@ class ActionEngine:
             raise ConfigError([f"action {action.id}: it is being sent; try again in a moment"])
         self._write(action, "stopped", actor, now, said)
 
+    def _trouble(self, action: Action, now: float, error: Exception) -> None:
+        """A target that does not answer is asked again, with patience."""
+        troubles = self._troubles[action.id] = self._troubles.get(action.id, 0) + 1
+        self._asked[action.id] = now + backoff(troubles)
+        log.warning("action %s: its target does not answer: %s", action.id, error)
+
     # Rows
 
     def _waited(self, action: Action) -> float:
-        """Seconds before it was approved: they do not count against it."""
-        approved = next((row.at for row in action.rows if row.event == "approved"), action.order.created)
-        return max(approved - action.order.created, 0.0)
+        """Seconds before it was last approved: they do not count against it."""
+        approved = [row.at for row in action.rows if row.event == "approved"]
+        return max(approved[-1] - action.order.created, 0.0) if approved else 0.0
 
     def _postpone(self, action: Action, event: str, now: float, error: Exception) -> None:
         retry_at = now + backoff(action.attempts - 1)
@@ -262,9 +285,27 @@ class ActionEngine:
         self._write(action, "failed", SELF, now, {**(data or {}), "detail": detail[:500]})
 
     def _write(self, action: Action, event: str, actor: str, now: float, data: Mapping[str, object]) -> None:
-        self.ledger.append(action.id, event, actor, now, data)
+        self.ledger.append(action.id, event, _text(actor), now, {k: _clean(v) for k, v in data.items()})
         log.info("action %s: id=%s actor=%s %s", event, action.id, actor, data.get("detail", ""))
         if action.final:
             self._asked.pop(action.id, None)
             self._troubles.pop(action.id, None)
             self._done(action)
+
+
+def _storable(result: Mapping[str, object]) -> object:
+    """A target's result as JSON that the ledger can hold: numbers that are none become null."""
+    text = json.dumps(result, default=str)[:_LONGEST_RESULT]
+    try:
+        return json.loads(text, parse_constant=lambda _: None)
+    except ValueError:
+        return {"cut": text[:1_000]}
+
+
+def _clean(value: object) -> object:
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: str) -> str:
+    """Without halves of surrogates, which no database takes."""
+    return value.encode("utf-8", "replace").decode()

@@ -119,9 +119,6 @@ def evaluate(
     waiting = [rule for rule in spec.rules if _matches(rule, trigger)]
     for rule in waiting:
         order = _order(rule, trigger, now)
-        begun = any(
-            one.reason == "intended" and one.order and one.order.kind == rule.do for one in evaluations
-        )
         reason, detail = _guarded(spec, rule, order, past, now, labels, utc_offset, begun=begun)
         begun += reason == "intended" and order.kind not in LOWERS_EXPOSURE
         evaluations.append(Evaluation(rule.name, reason, detail, order))
@@ -185,9 +182,9 @@ def _guarded(
     if labels < rule.fresh_labels:
         return "labels_too_few", f"{labels} labelled predictions so far; the rule wants {rule.fresh_labels}"
     if order.kind not in LOWERS_EXPOSURE:
-        frozen = next((one for one in guards.freeze if one.covers(now + utc_offset * 3600)), None)
-        if frozen is not None:
-            return "frozen", f"nothing starts from {frozen.start} to {frozen.end} on {', '.join(frozen.days)}"
+        frozen = guards.frozen(now + utc_offset * 3600)
+        if frozen:
+            return "frozen", frozen
         weighty = [action for action in past if action.order.kind not in LOWERS_EXPOSURE]
         still = [action for action in weighty if not action.final]
         if len(still) + begun >= guards.concurrent:

@@ -28,6 +28,8 @@ Reason = Literal[
     "samples_too_few",
     "gathering",
     "held",
+    "frozen",
+    "dry_run",
     # advance
     "no_harm",
     "gross_harm_excluded",
@@ -241,7 +243,15 @@ class Rollout:
         elif share == 0 and self.started < now and not self.result:
             self.result = "rolled_back"
 
-    def decide(self, now: float, *, drift: bool = False, page: str = "", largest_step: float = 100.0) -> Step:
+    def decide(
+        self,
+        now: float,
+        *,
+        drift: bool = False,
+        page: str = "",
+        largest_step: float = 100.0,
+        maturity: float = 0.0,
+    ) -> Step:
         """What to do now.
 
         Parameters
@@ -254,6 +264,8 @@ class Rollout:
             A page about the challenger that is open; "" without one.
         largest_step : float
             The most percent by which one step may raise the share.
+        maturity : float
+            Seconds that a cohort's labels take to mature: silence counts from then on only.
         """
         if self.result:
             return self._say("finish", self.share, "stable", f"over: {self.result}")
@@ -269,7 +281,7 @@ class Rollout:
         unfair = self._unfair(drift=drift)
         if unfair is not None:
             return unfair
-        return self._onward(now, largest_step)
+        return self._onward(now, largest_step, maturity)
 
     def _harm(self) -> Step | None:
         spec, guard = self.spec, math.log(1 / self.spec.guard_alpha)
@@ -294,10 +306,11 @@ class Rollout:
             return self._say("pause", self.share, "challenger_drift", detail)
         return None
 
-    def _onward(self, now: float, largest_step: float) -> Step:
+    def _onward(self, now: float, largest_step: float, maturity: float) -> Step:
         spec, band = self.spec, self.band
-        if self.share > 0 and now >= self.seen + spec.no_data / 1000:
-            detail = f"no cohort of both arms for {duration(spec.no_data)}"
+        if self.share > 0 and now >= self.seen + max(spec.no_data / 1000, maturity):
+            silence = duration(round(now - self.seen) * 1000)
+            detail = f"no cohort of both arms for {silence}"
             return self._say("pause", self.share, "no_data", detail)
         better = self.design.more >= math.log(2 / spec.alpha)
         not_worse = spec.margin is not None and band.lower > -spec.margin
@@ -307,6 +320,8 @@ class Rollout:
             if not spec.randomised:
                 detail = f"it looks {reason.replace('_', ' ')}, but requests are not divided at random"
                 return self._say("pause", self.share, "not_randomised", detail)
+            if 100 - self.share > largest_step:
+                return self._advance(100.0, largest_step, reason, self._told())
             return self._say("promote", 100.0, reason, f"right predictions: {self._told()}")
         if now >= self.started + spec.deadline / 1000:
             detail = f"no verdict in {duration(spec.deadline)}: {self._told()}"
@@ -351,9 +366,11 @@ class Rollout:
         """Stop advancing; harm still rolls it back."""
         self.paused = reason
 
-    def resume(self) -> None:
-        """Go on."""
+    def resume(self, now: float) -> None:
+        """Go on, with what comes from now on: how requests were divided meanwhile nobody knows."""
         self.paused = ""
+        self.since = self.seen = now
+        self.ratio, self.arrival = SampleRatio(), DesignTest()
 
     def to_bytes(self) -> bytes:
         """The whole state."""

@@ -12,6 +12,7 @@ from observer.actions.cohorts import Pairs
 from observer.actions.engine import SELF, ActionEngine
 from observer.actions.ledger import Action
 from observer.actions.rollout import Rollout, RolloutSpec, Step
+from observer.actions.spec import GuardSpec
 from observer.errors import ConfigError
 from observer.model import QualityReport, WindowReport
 
@@ -59,8 +60,12 @@ class Rollouts:
     engine : ActionEngine
     specs : callable
         Model -> how its challengers meet the champion; None where it has none.
-    largest_step : callable
-        Model -> the most percent by which a step may raise the share.
+    guards : callable
+        Model -> what holds its actions back.
+    local : callable
+        Model, seconds since the epoch -> the same in its users' time.
+    maturity : float
+        Seconds that labels may take.
     read : callable
         Name of a traffic target -> the share that it is asked for, percent; None while it cannot be read.
     """
@@ -68,7 +73,9 @@ class Rollouts:
     states: States
     engine: ActionEngine
     specs: Callable[[str], RolloutSpec | None]
-    largest_step: Callable[[str], float]
+    guards: Callable[[str], GuardSpec]
+    local: Callable[[str, float], float]
+    maturity: float
     read: Callable[[str], float | None]
     look_every: float = 60.0
     """Seconds between looks at a share that nobody should have changed."""
@@ -95,6 +102,12 @@ class Rollouts:
         if running is not None and not running.rollout.result:
             other = running.rollout.challenger
             raise ConfigError([f"model {model}: a rollout of {other} is under way; abort it first"])
+        share = self.read(spec.target)
+        if share is None or share > 0:
+            there = "cannot be read" if share is None else f"gives the challenger's place {share:g}% already"
+            raise ConfigError(
+                [f"model {model}: target {spec.target} {there}; accepted: one that gives it 0%"]
+            )
         rollout = Rollout(model, champion, challenger, spec, now, seen=now)
         self._add(rollout)
         self._save(rollout)
@@ -116,9 +129,10 @@ class Rollouts:
         """Stop advancing."""
         return self._change(model, lambda rollout: rollout.pause(f"by {actor}"), "paused")
 
-    def resume(self, model: str) -> str:
+    def resume(self, model: str, now: float) -> str:
         """Go on."""
-        return self._change(model, lambda rollout: rollout.resume(), "goes on")
+        self._open(model).last_order = ""
+        return self._change(model, lambda rollout: rollout.resume(now), "goes on")
 
     def promote(self, model: str, actor: str, now: float) -> str:
         """Give the challenger all traffic, whatever the evidence."""
@@ -131,6 +145,10 @@ class Rollouts:
     def _by_hand(self, model: str, kind: Kind, share: float, actor: str, now: float) -> str:
         running = self._open(model)
         self._withdraw(running, actor, now)
+        if kind == "rollback" and not self._ever_set(running.rollout):
+            running.rollout.result = "aborted"
+            self._save(running.rollout)
+            return f"{model}: rollout of {running.rollout.challenger} aborted before it got any traffic"
         step = Step("promote" if kind == "promote" else "rollback", share, "by_hand", f"by {actor}")
         self._order(running, step, now, actor)
         return f"{model}: {kind} ordered"
@@ -172,14 +190,17 @@ class Rollouts:
             if rollout.result:
                 continue
             before = rollout.to_bytes()
+            page = running.page or burning.get((model, rollout.challenger), "")
+            if rollout.paused != "foreign_change":
+                for cohort in running.pairs.cohorts(rollout.share):
+                    rollout.observe(cohort, now)
             action = self.engine.ledger.actions.get(running.last_order)
-            if action is not None and not self._settled(running, action, now):
+            if action is not None and not self._settled(running, action, now, page):
+                if rollout.to_bytes() != before:
+                    self._save(rollout)
                 continue
             self._look(running, now)
-            for cohort in running.pairs.cohorts(rollout.share):
-                rollout.observe(cohort, now)
-            page = running.page or burning.get((model, rollout.challenger), "")
-            step = rollout.decide(now, drift=running.drift, page=page, largest_step=self.largest_step(model))
+            step = self._guarded(model, now, running.drift, page, rollout)
             said = f"{step.verb} {step.reason}: {step.detail}"
             if said != running.said:
                 running.said = said
@@ -193,14 +214,30 @@ class Rollouts:
             if step.verb in ("advance", "promote", "rollback"):
                 self._order(running, step, now, SELF)
 
-    def _settled(self, running: _Running, action: Action, now: float) -> bool:
+    def _guarded(self, model: str, now: float, drift: bool, page: str, rollout: Rollout) -> Step:
+        """What to do, within what holds all of the model's actions back; going back always may."""
+        guards = self.guards(model)
+        step = rollout.decide(
+            now, drift=drift, page=page, largest_step=guards.largest_step, maturity=self.maturity
+        )
+        if step.verb not in ("advance", "promote", "rollback"):
+            return step
+        frozen = guards.frozen(self.local(model, now))
+        if guards.dry_run:
+            return Step("wait", rollout.share, "dry_run", f"would {step.verb}: {step.detail}")
+        if frozen and step.verb != "rollback":
+            return Step("wait", rollout.share, "frozen", frozen)
+        return step
+
+    def _settled(self, running: _Running, action: Action, now: float, page: str) -> bool:
         """Whether the last order has ended, and what that means for the rollout."""
         rollout = running.rollout
         if not action.final:
-            urgent = rollout.decide(now).verb == "rollback" and action.order.kind != "rollback"
-            if urgent:
-                self._withdraw(running, SELF, now)
-            return urgent
+            wanted = rollout.decide(now, page=page, maturity=self.maturity).verb
+            if wanted != "rollback" or action.order.kind == "rollback" or action.state == "sending":
+                return False
+            self._withdraw(running, SELF, now)
+            return True
         share = float(action.order.parameters["share"])
         if action.state == "succeeded" and share != rollout.share:
             if rollout.share == 0 and share == 0:
@@ -221,6 +258,16 @@ class Rollouts:
             self._save(rollout)
         return True
 
+    def _ever_set(self, rollout: Rollout) -> bool:
+        """Whether anything of it may have reached the platform."""
+        reached = ("attempted", "accepted")
+        return any(
+            row.event in reached
+            for action in self.engine.ledger.actions.values()
+            if action.order.why.get("rollout") == rollout.id
+            for row in action.rows
+        )
+
     def _look(self, running: _Running, now: float) -> None:
         """Notice that somebody else changed the share, and stop rather than fight."""
         rollout = running.rollout
@@ -234,9 +281,9 @@ class Rollouts:
             self._save(rollout)
 
     def _withdraw(self, running: _Running, actor: str, now: float) -> None:
-        """A step that waits for somebody's word is not wanted any more."""
+        """A step that has not been sent is not wanted any more."""
         action = self.engine.ledger.actions.get(running.last_order)
-        if action is not None and action.state in ("waiting", "held"):
+        if action is not None and action.state in ("waiting", "held", "approved", "sending"):
             self.engine.rule(action.id, "reject", actor, "withdrawn: another decision was taken", now)
 
     def _order(self, running: _Running, step: Step, now: float, actor: str) -> None:

@@ -165,6 +165,13 @@ class GuardSpec(_Section):
     dry_run: bool = False
     """Decide and say everything, do nothing."""
 
+    def frozen(self, local: float) -> str:
+        """The freeze that a time lies in, in words; seconds since the epoch, local; empty without one."""
+        for one in self.freeze:
+            if one.covers(local):
+                return f"nothing starts from {one.start} to {one.end} on {', '.join(one.days)}"
+        return ""
+
 
 class ActionsSpec(_Section):
     """What is done about a model's findings."""

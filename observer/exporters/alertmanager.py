@@ -67,7 +67,8 @@ class Alertmanagers:
         for url in self.spec.urls:
             base = str(url).rstrip("/")
             headers = bearer(self.spec.token.get_secret_value)
-            self._members.append(_Member(base, Api(base, headers)))
+            shown = f"{url.scheme}://{url.host}:{url.port}"  # without a name and a password
+            self._members.append(_Member(shown, Api(base, headers)))
 
     def show(self, alerts: Mapping[str, Alert], now: float) -> None:
         """What lasts from now on, by key; what is missing has ended.

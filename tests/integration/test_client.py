@@ -284,7 +284,7 @@ def test_spilled_events_outlive_their_process(slow, topic_name, tmp_path, librar
         + """
     logger = PredictionLogger(
         "m", transport=transport, topic=topic, format="json", overflow="spill", spill=sys.argv[4],
-        buffer_bytes=50_000, close_timeout=float(sys.argv[6]),
+        buffer_bytes=500_000, close_timeout=float(sys.argv[6]),
     )
     for number in range(200):
         logger.log({"x": number}, 1, id=f"{sys.argv[5]} {number}")

@@ -85,7 +85,8 @@ class KubeflowPipeline:
             return order.id
         named = {"operation": "EQUALS", "key": "display_name", "string_value": _display_name(order)}
         predicate = json.dumps({"predicates": [named]})
-        listed = self._api.get(_RUNS, filter=predicate, page_size="1") or {}
+        within = {"experiment_id": self._experiment} if self._experiment else {}
+        listed = self._api.get(_RUNS, filter=predicate, page_size="1", **within) or {}
         runs = listed.get("runs") or []
         return str(runs[0]["run_id"]) if runs else None
 

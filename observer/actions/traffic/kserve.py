@@ -59,7 +59,9 @@ class InferenceService:
 
     def served(self, thing: Object) -> float | None:
         """Standard: what the canary's status says; Knative: what goes to the latest revision, once ready."""
-        if not observed(thing) or condition(thing, "Ready") not in ("True", None):
+        ready = condition(thing, "Ready") in ("True", None)
+        # Taking traffic from a challenger that never became ready leaves the service unready, and is done.
+        if not observed(thing) or not (ready or self.share(thing) == 0):
             return None
         status = thing.get("status", {})
         if mode(thing) == "standard":
@@ -68,11 +70,11 @@ class InferenceService:
                 return None
             return float(states[0].get("trafficPercent") or 0)
         component = status.get("components", {}).get("predictor", {})
-        created = component.get("latestCreatedRevision")
-        if created is None or created != component.get("latestReadyRevision"):
-            return None
         traffic = component.get("traffic") or ()
-        return float(sum(one.get("percent") or 0 for one in traffic if one.get("latestRevision")))
+        served = float(sum(one.get("percent") or 0 for one in traffic if one.get("latestRevision")))
+        created = component.get("latestCreatedRevision")
+        settled = created is not None and created == component.get("latestReadyRevision")
+        return served if settled or (traffic and served == 0) else None
 
     def problems(self, thing: Object, share: float) -> list[str]:
         """The webhook's rules of canaries; in Knative mode there must be a revision to fall back to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
-from observer.actions.base import Order, Progress
+from observer.actions.base import Foreign, Order, Progress
 from observer.actions.traffic.platform import Object, Patch, Platform
 from observer.errors import Permanent, Retryable
 
@@ -117,10 +117,10 @@ class TrafficTarget:
         return abs(self._platform.share(thing) - share) < 1e-6
 
     def _own(self, thing: Object, order: Order) -> None:
-        """Raise `Permanent` when the object asks for a share that is not the one decided under."""
+        """Raise `Foreign` when the object asks for a share that is not the one decided under."""
         before = order.parameters.get("before")
         if before is not None and not self._same(thing, float(before)):
-            raise Permanent(self._foreign(thing, float(before)))
+            raise Foreign(self._foreign(thing, float(before)))
 
     def _foreign(self, thing: Object, expected: float) -> str:
         asks = self._platform.share(thing)

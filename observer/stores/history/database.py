@@ -128,7 +128,7 @@ def _sqlite(url: str, patience: float) -> Engine:
         connection.isolation_level = None  # type: ignore[attr-defined]  # transactions begin below
         cursor = connection.cursor()  # type: ignore[attr-defined]
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
 
     def begun(connection: Connection) -> None:

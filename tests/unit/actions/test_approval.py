@@ -152,3 +152,11 @@ def test_where_it_cannot_be_stopped_that_is_written_once() -> None:
     hear(engine, said)
     assert [row.event for row in action(engine).rows].count("stop_refused") == 1
     assert action(engine).state == "running"
+
+
+def test_a_broad_silence_does_not_end_a_hold_made_with_a_token() -> None:
+    engine = waiting()
+    engine.rule(action(engine).id, "hold", "token:ann", "looking", NOW)
+    hear(engine, silence("mute", action(engine).id, matcher={"isRegex": True, "value": ".+"}))
+    hear(engine)
+    assert action(engine).state == "held"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from observer.actions.base import Order, Progress
+from observer.actions.cohorts import Pairs
 from observer.actions.control import Control, Inbox
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger, broken
-from observer.actions.rollout import RolloutSpec
+from observer.actions.policy import Trigger
+from observer.actions.rollout import Rollout, RolloutSpec
 from observer.actions.rollouts import Rollouts
-from observer.actions.spec import ActionsSpec
+from observer.actions.spec import ActionsSpec, GuardSpec
 from observer.errors import ConfigError, Permanent, Retryable
 from observer.metrics import Counters, Values, catalog
 from observer.model import (
@@ -69,9 +72,11 @@ class Splitter:
 
     def __init__(self) -> None:
         self.share = 0.0
-        self.broken = False
+        self.away = False
 
     def send(self, order: Order) -> str:
+        if self.away:
+            raise Retryable("503")
         before = order.parameters["before"]
         if before is not None and before != self.share and order.parameters["share"] != self.share:
             raise Permanent("somebody else changed it")
@@ -113,6 +118,14 @@ class Phone:
         return self.said
 
 
+def burning(version: str) -> ObjectiveStanding:
+    alert = BurnAlert("page", 300_000, 3_600_000, 14.4, firing=True)
+    rate = BurnRate(300_000, 20.0, 100)
+    budget = (50, 100, -1.0, -1.0)
+    of = ("credit", "accuracy", "", "right", version, "", "", "realised", 0.9, "", 0, 1)
+    return ObjectiveStanding(*of, *budget, (rate,), (alert,), None)
+
+
 class World:
     """A service's control plane over stores that survive it."""
 
@@ -122,6 +135,7 @@ class World:
         self.pipeline = FakeTarget()
         self.standings: list[ObjectiveStanding] = []
         self.actions: Mapping[str, Any] = RULES
+        self.guards = GuardSpec(largest_step=100.0)
         spec = {"target": "serving", "start": "after_retrain", "promote_approval": "automatic", **rollout}
         self.spec = RolloutSpec.model_validate(spec)
         self.rng = np.random.default_rng(5)
@@ -133,7 +147,13 @@ class World:
         targets = {"pipeline": self.pipeline, "serving": self.splitter}
         engine = ActionEngine(Ledger(self.store), targets, poll_every=0, done=self._done)
         rollouts = Rollouts(
-            self.states, engine, lambda _: self.spec, lambda _: 100.0, lambda _: self.splitter.share
+            self.states,
+            engine,
+            lambda _: self.spec,
+            lambda _: self.guards,
+            lambda _, now: now,
+            0.0,
+            lambda _: self.splitter.share,
         )
         self.control = Control(
             self.inbox,
@@ -232,7 +252,9 @@ def test_a_crash_between_retraining_and_rollout_loses_nothing() -> None:
     (action,) = [a for a in world.control.engine.ledger.actions.values() if a.order.kind == "retrain"]
     assert action.state == "succeeded"
     world.states.kept.clear()  # the crash came before the rollout was saved
+    world.splitter.share = 0.0
     world.restart()
+    world.control.tick(NOW + 20)
     assert world.control.rollouts.of("credit").challenger == "v2"
 
 
@@ -288,7 +310,7 @@ def test_people_start_pause_resume_promote_and_abort() -> None:
     rollouts.pause("credit", "ann")
     world.hours(3, 30, 0.05)
     assert world.splitter.share == 1
-    rollouts.resume("credit")
+    rollouts.resume("credit", NOW + 30 * HOUR)
     world.hours(30, 34, 0.05)
     assert world.splitter.share > 1
     rollouts.abort("credit", "ann", NOW + 34 * HOUR)
@@ -314,13 +336,7 @@ def test_an_objective_that_burns_decides_once_through_restarts() -> None:
         ]
     }
     world.restart()
-    alert = BurnAlert("page", 300_000, 3_600_000, 14.4, firing=True)
-    world.standings = [
-        ObjectiveStanding(
-            "credit", "accuracy", "", "right", "", "", "", "realised", 0.9, "", 0, 1, 50, 100, -1.0, -1.0,
-            (BurnRate(300_000, 20.0, 100),), (alert,), None,
-        )
-    ]  # fmt: skip
+    world.standings = [burning("")]
     for turn in range(6):
         world.control.tick(NOW + 60 * turn)
         world.restart()
@@ -348,3 +364,114 @@ def test_a_flood_of_reports_is_bounded_and_counted() -> None:
         world.incident(NOW)
     counted = world.control.counters.read().series[catalog.ACTION_REPORTS_DROPPED]
     assert counted == {(): 100.0}
+
+
+def test_a_step_that_waits_at_its_target_is_withdrawn_by_an_abort() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.splitter.away = True
+    world.control.tick(NOW)
+    world.control.tick(NOW + 1)
+    assert world.kinds == ["set_weights approved"]
+    world.control.rollouts.abort("credit", "ann", NOW + 2)
+    world.splitter.away = False
+    world.hours(1, 5, 0.0)
+    assert world.splitter.share == 0
+    assert world.kinds[0] == "set_weights stopped"
+    assert world.control.rollouts.of("credit").result == "aborted"
+
+
+def test_a_page_during_a_gate_rolls_back_at_once() -> None:
+    world = World(promote_approval="required")
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    hour = 1
+    while not world.kinds or world.kinds[-1] != "promote waiting":
+        world.hours(hour, hour + 1, 0.05)
+        hour += 1
+    world.standings = [burning("v2")]
+    for turn in range(4):
+        world.control.tick(NOW + hour * HOUR + turn)
+    assert world.splitter.share == 0
+    assert world.kinds[-2:] == ["promote rejected", "rollback succeeded"]
+
+
+def test_a_rollout_begins_only_where_its_arm_is_empty() -> None:
+    world = World()
+    world.splitter.share = 100.0
+    with pytest.raises(ConfigError, match="100% already; accepted: one that gives it 0%"):
+        world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.splitter.share = 0.0
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.control.rollouts.abort("credit", "ann", NOW)
+    assert world.control.rollouts.of("credit").result == "aborted"
+    assert world.kinds == [], "nothing was sent, so nothing is taken back"
+
+
+@pytest.mark.parametrize(
+    ("guards", "said"),
+    [({"dry_run": True}, "wait dry_run: would advance"), ({"freeze": [{}]}, "wait frozen: nothing starts")],
+)
+def test_guards_hold_rollouts_too(guards: Mapping[str, Any], said: str) -> None:
+    world = World()
+    world.guards = GuardSpec.model_validate({"largest_step": 100, **guards})
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.hours(1, 4, 0.05)
+    assert world.kinds == []
+    assert world.control.rollouts.all()[0][1].startswith(said)
+
+
+def test_a_rejected_step_is_taken_again_after_a_person_resumes() -> None:
+    world = World(approval="required")
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.control.tick(NOW)
+    (action,) = world.control.engine.ledger.open
+    world.control.engine.rule(action.id, "reject", "token:ann", "not now", NOW + 1)
+    world.control.tick(NOW + 2)
+    assert world.control.rollouts.of("credit").paused == "set_weights rejected"
+    world.control.rollouts.resume("credit", NOW + 3)
+    world.control.tick(NOW + 4)
+    world.control.tick(NOW + 5)
+    assert world.kinds == ["set_weights rejected", "set_weights waiting"]
+
+
+def test_equal_arms_under_weights_that_somebody_else_set_are_not_judged() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.hours(1, 3, 0.0)
+    world.splitter.share = 50.0
+    world.hours(3, 30, 0.0)
+    assert world.splitter.share == 50
+    assert world.control.rollouts.of("credit").paused == "foreign_change"
+
+
+def test_a_small_share_of_a_small_stream_is_a_fair_division() -> None:
+    rng, pairs = np.random.default_rng(3), Pairs("v1", "v2")
+    rollout = Rollout("credit", "v1", "v2", RolloutSpec(target="serving"), NOW)
+    rollout.applied(1.0, NOW)
+    for hour in range(336):
+        start = int((NOW + hour * HOUR) * 1000)
+        one = int(rng.binomial(50, 0.01))
+        for version, rows in (("v1", 50 - one), ("v2", one)):
+            if rows:
+                report = QualityReport(
+                    "credit", version, "", "", start, start + 1, "matured", True, rows, rows, ()
+                )
+                pairs.take(replace(report, correct=rows // 2))
+        for cohort in pairs.cohorts(1.0):
+            rollout.observe(cohort, NOW + hour * HOUR)
+    assert rollout.ratio.evidence < 4.6
+    assert rollout.design.n > 16_000
+
+
+def test_a_trigger_that_comes_once_waits_for_its_guards() -> None:
+    world = World()
+    world.actions = {
+        "rules": [{"name": "n", "when": {"alert": {"a": "b"}}, "do": "retrain", "target": "pipeline"}],
+        "guards": {"freeze": [{"start": "08:00", "end": "09:00"}]},
+    }
+    world.restart()
+    world.inbox.alert(Trigger("alert", "credit", "v1", "alert/1", "stale", labels={"a": "b"}))
+    world.control.tick(NOW)
+    assert world.kinds == []
+    world.control.tick(NOW + HOUR)
+    assert world.kinds == ["retrain waiting"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from contextlib import suppress
 
 import pytest
 
-from observer.actions.base import Approval, Progress
+from observer.actions.base import Approval, Order, Progress
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger, broken, row_hash
 from observer.errors import ConfigError, Permanent, Retryable
@@ -270,3 +271,46 @@ def test_exactly_once_through_crashes_at_every_point(kind: str) -> None:
         assert not one.ledger.open
         assert all(target.effects[each] == 1 for each in wanted), (seed, target.effects)
         assert broken(store.rows()) is None
+
+
+def test_a_fault_of_one_target_holds_up_nothing_else() -> None:
+    class Faulty(FakeTarget):
+        def send(self, order: Order) -> str:
+            self.sends[order.id] += 1
+            raise UnicodeError("a fault")
+
+    faulty, well = Faulty(can_be_asked=False, deduplicates=True), FakeTarget()
+    one = ActionEngine(Ledger(MemoryStore()), {"faulty": faulty, "pipeline": well})
+    one.propose(order("first", target="faulty"), NOW)
+    one.propose(order("second"), NOW)
+    for turn in range(20):
+        one.tick(NOW + 10 * turn)
+    first, second = one.ledger.actions.values()
+    assert (first.state, second.state) == ("sending", "succeeded")
+    assert faulty.sends.total() < 8, "with patience"
+
+
+def test_any_result_and_any_comment_can_be_kept() -> None:
+    target = FakeTarget(
+        state=Progress("succeeded", "done", {"auc": math.nan, "version": "v2", "at": object()})
+    )
+    one = engine(MemoryStore(), target)
+    one.propose(order(approval=Approval("required", 60)), NOW)
+    one.rule(only(one).id, "approve", "token:\ud800", "\ud800 fine", NOW)
+    settle(one)
+    assert only(one).state == "succeeded"
+    assert (only(one).result["auc"], only(one).result["version"]) == (None, "v2")
+
+
+def test_a_token_refused_while_asking_leaves_the_run_as_it_is() -> None:
+    class Locked(FakeTarget):
+        def find(self, order: Order) -> str | None:
+            raise Permanent(f"{order.kind}: 401")
+
+    one = engine(MemoryStore(), Locked(faults=[("after", lost())]))
+    one.propose(order(), NOW)
+    settle(one, hours=1)
+    assert only(one).state == "stuck"
+    one.rule(only(one).id, "approve", "token:ann", "it did not run", NOW + 90_000)
+    one.tick(NOW + 90_001)
+    assert only(one).state == "running", "the time that it was stuck does not count"

@@ -80,6 +80,9 @@ def test_two_rules_of_one_trigger_count_against_the_same_limit() -> None:
     back = {**RULE, "name": "back", "do": "rollback"}
     said = evaluate(spec(RULE, second, back), PAGE, [], NOW)
     assert [one.reason for one in said] == ["intended", "concurrent", "intended"]
+    four = [{**RULE, "name": f"r{n}"} for n in range(4)]
+    said = evaluate(spec(*four, concurrent=2), PAGE, [], NOW)
+    assert [one.reason for one in said] == ["intended", "intended", "concurrent", "concurrent"]
 
 
 def test_too_few_labels_to_learn_from() -> None:

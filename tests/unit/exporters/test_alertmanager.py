@@ -125,3 +125,13 @@ def test_silences_of_all_members_are_one_list_the_newest_of_each(
     with pytest.raises(Retryable, match="no Alertmanager answers"):
         one.silences()
     assert len(one.check()) == 2
+
+
+def test_a_password_in_an_address_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    one = Alertmanagers(AlertmanagerSpec.model_validate({"urls": ["http://bob:hunter2@127.0.0.1:9"]}))
+    one.show({"a1": ALERT}, NOW)
+    with pytest.raises(Retryable) as caught:
+        one.silences()
+    shown = [*one.tick(NOW), *one.check(), str(caught.value), caplog.text]
+    assert len(shown) == 4
+    assert not any("hunter2" in text for text in shown)
