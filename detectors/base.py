@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol, Self, TypeAlias, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,30 +183,3 @@ class Summary(Protocol):
 
     def to_bytes(self) -> bytes:
         """Compact bytes, readable by `from_bytes` of the same shape."""
-
-
-S_contra = TypeVar("S_contra", contravariant=True)
-
-
-class Detector(Protocol[S_contra]):
-    """Compares two summaries: one verdict per column they hold, or one in all if multivariate."""
-
-    @property
-    def name(self) -> str:
-        """The catalog's name, such as `ks`."""
-
-    def compare(self, reference: S_contra, window: S_contra) -> list[Verdict]:
-        """Judge `window` against `reference`; never mutates either and never raises on odd data."""
-
-
-class OnlineDetector(Protocol):
-    """Sees values in order; its state can be saved and restored exactly."""
-
-    def update(self, values: Floats) -> Verdict:
-        """Advance over `values` in order and say where it stands."""
-
-    def snapshot(self) -> bytes:
-        """The whole state."""
-
-    def restore(self, state: bytes) -> None:
-        """Replace the state by one that `snapshot` gave."""

@@ -19,23 +19,6 @@ class Permanent(ObserverError):
     """Trying again will not help: access refused, object missing, data corrupt."""
 
 
-class InvalidEvent(ObserverError):
-    """An event cannot be used.
-
-    Parameters
-    ----------
-    reason : str
-        One of `observer.model.REASONS`; a metric label and a dead-letter header.
-    detail : str
-        What exactly, for a person; never holds more than a short excerpt of the event.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
 class ConfigError(ObserverError):
     """The configuration is wrong; holds every problem found, one line each."""
 

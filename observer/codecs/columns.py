@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import INVALID, NULL, Bools, Categories, Column, Floats, Numbers, TableColumn, Vectors
+from detectors.base import INVALID, NULL, Bools, Categories, Column, Numbers, TableColumn, Vectors
 
 NUMBER_TYPES: frozenset[type] = frozenset({int, float, type(None)})
 SCALAR_TYPES: frozenset[type] = frozenset({str, int, float, bool, type(None)})
@@ -226,11 +226,6 @@ def concatenate_numbers(parts: Sequence[tuple[Numbers | None, int]]) -> Numbers:
     if any(part is not None and part.invalid is not None for part, _ in parts):
         invalid = np.concatenate([_mask(None if part is None else part.invalid, n) for part, n in parts])
     return Numbers(values, nulls, invalid)
-
-
-def concatenate_floats(parts: Sequence[Floats]) -> Floats:
-    """Join plain float columns."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def concatenate_categories(parts: Sequence[tuple[Categories | None, int]]) -> Categories:
