@@ -267,7 +267,8 @@ class EvidenceReport:
     watch : str
         `inputs`: what comes in and what is predicted; `quality`: what labels say of it.
     stage : str
-        `learning`: too few reference windows for evidence; `tickets`: too few to page; `paging`.
+        `learning`: too few reference windows like this one (of its hour, of a weekend) for evidence;
+        `tickets`: too few to page; `paging`.
     history, needed : int
         Reference windows so far, and how many paging needs.
     evidence, threshold : float
@@ -275,7 +276,7 @@ class EvidenceReport:
     incident : int or None
         Start of the window that opened the incident that is open, milliseconds.
     streams : tuple
-        Every stream; empty while learning.
+        Every stream; empty while there is no evidence at all.
     closed : bool
         With this window an incident ended: all its streams are verified stable.
     online : tuple of Judged

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.base import Bools, DetectorError, Floats, Ints
-from detectors.evidence.baseline import CLIP, LAGS, Baseline
+from detectors.evidence.baseline import CLIP, LAGS, LEAST_IN_STRATUM, Baseline
 from detectors.evidence.confidence import half_width
 from detectors.evidence.edetector import EDetector
 from detectors.evidence.stable import Stability
@@ -120,7 +120,7 @@ class Adapter:
         """The z of the window, NaN where a stream says nothing; remembers its residual."""
         base = self.baseline
         m = base.counts[stratum]
-        seen = np.isfinite(values) & (m >= 2) & base.fitted
+        seen = np.isfinite(values) & (m >= LEAST_IN_STRATUM) & base.fitted
         x = base.transform(values)
         expected = (base.ar * self._residuals).sum(axis=0)
         residual = np.where(seen, (x - base.mean[stratum]) / np.sqrt(1 + 1 / np.maximum(m, 1)), expected)

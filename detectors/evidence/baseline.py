@@ -19,6 +19,8 @@ LAGS = 3
 """Order of the autoregression."""
 CLIP = 12.0
 """Largest |z| of one window."""
+LEAST_IN_STRATUM = 2
+"""Reference windows of a stratum below which its windows say nothing: the residual of a single one is 0."""
 LEAST_WINDOWS = 24
 """Reference windows below which a stream has no baseline at all."""
 _LEAST_SIGMA = 6.0
@@ -267,7 +269,7 @@ def _deseasoned(x: Floats, strata: Ints, total: int) -> tuple[Floats, Ints, Floa
     mean = sums / np.maximum(counts, 1)
     m = counts[strata]
     factor = np.sqrt(m / np.maximum(m - 1, 1))
-    residual = np.where(used & (m >= 2), (x - mean[strata]) * factor, np.nan)
+    residual = np.where(used & (m >= LEAST_IN_STRATUM), (x - mean[strata]) * factor, np.nan)
     return residual, counts, mean + centre
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from detectors.base import Ints
 from detectors.evidence.adapter import Evidence
 from detectors.evidence.alarm import EVERY, Budget, Decision
-from detectors.evidence.baseline import LEAST_WINDOWS
+from detectors.evidence.baseline import LEAST_IN_STRATUM, LEAST_WINDOWS
 from detectors.evidence.monitor import Monitor
 from detectors.evidence.season import Season
 from detectors.online.rates import Rates
@@ -228,6 +228,8 @@ class Watch:
         # Window number alarm.windows - 1 is the one that starts at `_last`.
         zero = (self._last or 0) - (alarm.windows - 1) * self.season.window
         stage: Stage = "paging" if self.history >= needed and alarm.able.any() else "tickets"
+        if stage == "tickets" and self._blind():
+            stage = "learning"
         return Watched(
             stage,
             self.history,
@@ -241,6 +243,14 @@ class Watch:
             None if alarm.opened is None else zero + alarm.opened * self.season.window,
             float(np.log(alarm.page_patience * share)),
         )
+
+    def _blind(self) -> bool:
+        """Whether no statistic has reference windows like the last window: of its hour, or of a weekend."""
+        if self.fitted is None or self._last is None:
+            return True
+        stratum = int(self.season.of(np.array([self._last]))[0])
+        counts = self.fitted.baseline.counts
+        return bool(counts.size) and not (counts[stratum] >= LEAST_IN_STRATUM).any()
 
     def close(self) -> bool:
         """A person ends the incident; whether there was one. If its shift lasts, it pages again."""

@@ -61,7 +61,7 @@ def command(
     from observer.config import load
     from observer.explain import Question, explain
     from observer.explain import as_json as plain
-    from observer.judge import WindowJudge
+    from observer.judge import ModelJudge
     from observer.stores.reader import LmdbReader
 
     config = load(path)
@@ -69,7 +69,16 @@ def command(
     horizon = config.labels.horizon if config.labels else 0
     question = Question(model, version, segment, at, importance, slices)
     with LmdbReader(config.state.path, config.state.max_size) as state:
-        found = explain(question, state, settings, WindowJudge(settings.judge).judge, horizon)
+        judge = ModelJudge(
+            model,
+            settings.judge,
+            settings.budget,
+            settings.window.size,
+            settings.features,
+            state,
+            has_labels=config.labels is not None,
+        )
+        found = explain(question, state, settings, judge.judge, horizon, judge.streams)
     if as_json:
         click.echo(json.dumps(plain(found)))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from observer.model import StreamEvidence
 from observer.pipeline.spec import ModelSpec
 from observer.ports import Checkpoints
 
+Evidence: TypeAlias = Callable[[str, TableSummary, str, int], Sequence[StreamEvidence]]
+
 
 def explain(
     question: Question,
@@ -30,7 +32,7 @@ def explain(
     spec: ModelSpec,
     judge: WindowJudge,
     horizon: int,
-    streams: Sequence[StreamEvidence] = (),
+    evidence: Evidence = lambda *_: (),
 ) -> Explanation:
     """Say what changed in a window, and what it goes together with.
 
@@ -46,8 +48,8 @@ def explain(
         As the service judges windows of this model.
     horizon : int
         Milliseconds within which labels join.
-    streams : sequence of StreamEvidence
-        What the evidence over time says of the window.
+    evidence : callable
+        What the evidence over time says after a window; given version, reference, its name, and the start.
 
     Raises
     ------
@@ -71,6 +73,7 @@ def explain(
         wanted["importance"] = lambda: _importance(before, now)
     if question.slices:
         wanted["slices"] = lambda: _slices(before, now)
+    streams = evidence(key.version, before, reference.version, key.start)
     parts, missing = {}, {}
     for name, make in wanted.items():
         try:

@@ -21,7 +21,7 @@ from detectors.watch.watch import Watch
 from observer.judge.spec import Attention, JudgeSpec
 from observer.judge.windows import WindowJudge
 from observer.judge.words import alarms, findings, reported, streams_of
-from observer.model import EvidenceReport, Finding, Judged, Said, WindowKey
+from observer.model import EvidenceReport, Finding, Judged, Said, StreamEvidence, WindowKey
 from observer.ports import Checkpoints
 from observer.windows import model_prefix, storage_key
 
@@ -155,6 +155,21 @@ class ModelJudge:
             watch.remember(rows)
             watching.online.remember(rows)
             watching.dirty = True
+
+    def streams(
+        self, version: str, reference: TableSummary, name: str, start: int
+    ) -> tuple[StreamEvidence, ...]:
+        """What the watches say after a window, their last; nothing of an earlier one or another reference.
+
+        Changes nothing, so that the state may be one that is only read.
+        """
+        known = self._saved(INPUTS, version) if (INPUTS, version) in self._lasts else Fields()
+        if self._lasts.get((INPUTS, version)) != start or known.get("reference") != name:
+            return ()
+        found = self._standing(INPUTS, version, self._of_inputs(version, reference, name)).streams
+        if (QUALITY, version) in self._lasts:
+            found += self._standing(QUALITY, version, self._of_quality(version, regression=None)).streams
+        return found
 
     def resume(
         self, version: str, reference: TableSummary | None, name: str

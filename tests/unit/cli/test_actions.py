@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ from starlette.applications import Starlette
 
 from observer.acting import Acting
 from observer.actions.policy import Trigger
-from observer.cli import rollout
-from observer.cli.main import group
 from observer.config import load
 from observer.errors import Permanent
 from observer.metrics import Counters
@@ -39,6 +38,8 @@ class Running:
 
     def observer(self, *arguments: str) -> Result:
         where = ["-c", str(self.path), "--url", self.url]
+        # Imported late: at collection it would hide the function `observer.cli.main` from other tests.
+        group = import_module("observer.cli.main").group
         return CliRunner().invoke(group, [*arguments[:2], *where, *arguments[2:]])
 
     def says(self, *arguments: str) -> str:
@@ -107,7 +108,7 @@ def test_the_plot_shows_the_band_about_zero(running: Running, monkeypatch: Any) 
         "said": "wait gathering: +0.0100",
         "history": [point],
     }
-    monkeypatch.setattr(rollout, "ask", lambda *_: [one])
+    monkeypatch.setattr("observer.cli.rollout.ask", lambda *_: [one])
     text = running.says("rollout", "status")
     assert "evidence 10^1.0 better" in text
     bar = text.splitlines()[-1]

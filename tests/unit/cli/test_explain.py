@@ -85,6 +85,29 @@ def test_the_latest_window_and_everything_about_it(observer: Observer, folder: P
     assert (found["importance"], found["slices"]) == (None, None)
 
 
+def test_evidence_over_time_comes_first(observer: Observer, tmp_path: Path) -> None:
+    """With a reference of enough windows the watch says what moved, and since when; of the latest window."""
+    every = events(102, drifts_from=98)
+    write(tmp_path / "healthy.ndjson", [one for one in every if one["time"] < START + 96 * HOUR])
+    built = tmp_path / "m.reference"
+    made = observer("reference", "build", tmp_path / "healthy.ndjson", "--model", "m", "-o", built)
+    assert made.code == 0, made.err
+    write(tmp_path / "in/p1.ndjson", [one for one in every if one["time"] >= START + 96 * HOUR])
+    write(tmp_path / "in/p2.ndjson", events(1, model="learning"))
+    write(tmp_path / "in/l1.ndjson", [])
+    config = CONFIG.format(folder=tmp_path).replace(", segments: [{tag: region}]", "")
+    (tmp_path / "observer.yaml").write_text(config)
+    with Service(
+        load(tmp_path / "observer.yaml"), SystemClock(), serve=False, pace=Pace(checkpoint_every=60.0)
+    ) as service:
+        service.run(lambda: False)
+    streams = explained(observer, tmp_path)["streams"]
+    assert {streams[0]["subject"], streams[1]["subject"]} == {"x", "@score"}
+    assert (streams[0]["tier"], streams[0]["statistic"]) == ("ticket", "location")
+    assert [one["evidence"] for one in streams] == sorted((one["evidence"] for one in streams), reverse=True)
+    assert explained(observer, tmp_path, "--at", "2025-11-28T17:00Z")["streams"] == []
+
+
 def test_the_fall_of_quality_is_split_exactly(observer: Observer, folder: Path) -> None:
     performance = explained(observer, folder)["performance"]
     assert performance["loss"] == "error rate"
