@@ -24,7 +24,10 @@ def true(*kinds: str) -> list[dict[str, Any]]:
 
 
 META = {"name": "credit", "namespace": "ml", "generation": 3, "resourceVersion": "7"}
-PREDICTOR = {"minReplicas": 4, "model": {"name": "model", "modelFormat": {"name": "sklearn"}, "storageUri": "s3://m/v1"}}
+PREDICTOR = {
+    "minReplicas": 4,
+    "model": {"name": "model", "modelFormat": {"name": "sklearn"}, "storageUri": "s3://m/v1"},
+}
 KNATIVE = {
     "metadata": META,
     "spec": {"predictor": {**PREDICTOR, "canaryTrafficPercent": 10}},
