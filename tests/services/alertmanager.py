@@ -7,7 +7,9 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -77,19 +79,24 @@ class Receiver:
 
 
 class Alertmanager:
-    """An Alertmanager with a configuration of its own, in a cluster of one.
+    """An Alertmanager with a configuration of its own: alone, or the member of a cluster.
 
     Parameters
     ----------
     config : mapping
         As its YAML.
+    gossip : str
+        `host:port` at which it meets its peers; alone without it.
+    peers : sequence of str
+        Where those are.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], gossip: str = "", peers: Sequence[str] = ()) -> None:
         self._port = free_port()
         self.address = f"127.0.0.1:{self._port}"
         self.url = f"http://{self.address}"
         self._config = config
+        self._gossip, self._peers = gossip, peers
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: Process | None = None
         self._client = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
@@ -104,16 +111,20 @@ class Alertmanager:
         self.stop()
 
     def start(self) -> None:
-        """Start with empty storage; return once it is ready."""
+        """Start, with empty storage unless `end` left some; return once it is ready."""
         binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
         if binary is None:
             raise ServiceError("no Alertmanager: install one on PATH (Debian: prometheus-alertmanager)")
-        self._folder = tempfile.TemporaryDirectory(prefix="observer-alertmanager-")
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="observer-alertmanager-")
         folder = Path(self._folder.name)
         config = folder / "alertmanager.yml"
         config.write_text(json.dumps(self._config))  # JSON is YAML
         command = [binary, f"--config.file={config}", f"--storage.path={folder / 'data'}"]
-        command += [f"--web.listen-address={self.address}", "--cluster.listen-address=", "--log.level=warn"]
+        command += [f"--web.listen-address={self.address}", "--log.level=warn"]
+        command += [f"--cluster.listen-address={self._gossip}", *(f"--cluster.peer={p}" for p in self._peers)]
+        command += ["--cluster.pushpull-interval=1s", "--cluster.reconnect-interval=1s"]
+        command += ["--cluster.settle-timeout=1s", "--cluster.gossip-interval=50ms"]
         self._process = Process(command, folder / "server.log")
         try:
             self._process.wait_until(self._ready, 60)
@@ -121,11 +132,15 @@ class Alertmanager:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """End it and remove its data."""
+    def end(self) -> None:
+        """End it and keep its data for the next start."""
         if self._process is not None:
             self._process.stop()
             self._process = None
+
+    def stop(self) -> None:
+        """End it and remove its data."""
+        self.end()
         self._client.close()
         if self._folder is not None:
             self._folder.cleanup()
@@ -135,6 +150,24 @@ class Alertmanager:
         """What it holds, as its API says; muted ones name who mutes them under `status`."""
         found: list[dict[str, Any]] = self._client.get("/api/v2/alerts").raise_for_status().json()
         return found
+
+    def silence(self, matchers: Sequence[Mapping[str, Any]], comment: str, **more: Any) -> str:
+        """Make a silence of an hour, or change the one whose `id` is given; returns its id."""
+        now = datetime.now(UTC)
+        said = {
+            "matchers": [{"isRegex": False, "isEqual": True, **one} for one in matchers],
+            "startsAt": now.isoformat(),
+            "endsAt": (now + timedelta(hours=1)).isoformat(),
+            "createdBy": "ann",
+            "comment": comment,
+            **more,
+        }
+        made: str = self._client.post("/api/v2/silences", json=said).raise_for_status().json()["silenceID"]
+        return made
+
+    def expire(self, silence: str) -> None:
+        """End a silence before its time."""
+        self._client.delete(f"/api/v2/silence/{silence}").raise_for_status()
 
     def wait_until_muted(self, name: str, timeout: float = 30) -> None:
         """Return once alerts of the name are there, all inhibited; raises `TimeoutError` with what is."""
@@ -152,3 +185,11 @@ class Alertmanager:
             return self._client.get("/-/ready").status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
+
+
+@contextmanager
+def cluster(config: Mapping[str, Any], members: int = 2) -> Iterator[list[Alertmanager]]:
+    """Members that tell each other of silences."""
+    meet = [f"127.0.0.1:{free_port()}" for _ in range(members)]
+    with ExitStack() as stack:
+        yield [stack.enter_context(Alertmanager(config, own, [p for p in meet if p != own])) for own in meet]
