@@ -18,7 +18,7 @@ from detectors.experiment.difference import Difference
 ALPHA = 0.05
 HOURS, PER_HOUR = 336, 500
 SHARES, CHANGES = (0.01, 0.05, 0.20, 0.50), (48, 120, 216)
-RUNS = {0.0: 1_000, 0.05: 300, 0.10: 300, 0.20: 300, -0.10: 300}
+RUNS = {0.0: 2_000, 0.05: 300, 0.10: 300, 0.20: 300, -0.10: 300}
 
 
 def cohorts(rng: np.random.Generator, lift: float) -> Iterator[Arms]:

@@ -179,9 +179,7 @@ def test_with_a_member_down_the_other_suffices_and_it_catches_up_after_a_restart
         first.start()
         second.start()
     # After a restart of all of them the silences are still there, from the members' own disks.
-    desk.until(
-        lambda: all(any(s["matchers"][0]["value"] == action.id for s in known(m)) for m in desk.members)
-    )
+    desk.until(lambda: all(knows(member, action) for member in desk.members))
     desk.turn()
     assert action.state == "held"
 
