@@ -193,7 +193,7 @@ class ActionEngine:
         except Unclear as error:
             self._postpone(action, "unclear", now, error)
         except Permanent as error:
-            self._fail(action, now, str(error))
+            self._fail(action, now, str(error), {"foreign": isinstance(error, Foreign)})
         else:
             self._write(action, "accepted", SELF, now, {"reference": reference})
 
@@ -209,7 +209,7 @@ class ActionEngine:
             except (Retryable, Unclear) as error:
                 self._postpone(action, "unclear", now, error)
             except Foreign as error:
-                self._fail(action, now, str(error))
+                self._fail(action, now, str(error), {"foreign": True})
             except Permanent as error:  # such as a token that was refused: it may have been done
                 self._write(action, "stuck", SELF, now, {"detail": f"it may have been done: {error}"[:500]})
             else:
@@ -243,7 +243,7 @@ class ActionEngine:
         if progress.state == "succeeded":
             self._write(action, "succeeded", SELF, now, data)
         elif progress.state != "running":
-            self._fail(action, now, progress.detail, data)
+            self._fail(action, now, progress.detail, {**data, "foreign": progress.state == "foreign"})
         elif progress.detail != action.detail:
             self._write(action, "observed", SELF, now, data)
 

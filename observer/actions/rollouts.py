@@ -189,15 +189,15 @@ class Rollouts:
             rollout = running.rollout
             if rollout.result:
                 continue
-            before = rollout.to_bytes()
+            changed = False
             page = running.page or burning.get((model, rollout.challenger), "")
             if rollout.paused != "foreign_change":
                 for cohort in running.pairs.cohorts(rollout.share):
-                    rollout.observe(cohort, now)
+                    changed |= rollout.observe(cohort, now)
+            if changed:
+                self._save(rollout)
             action = self.engine.ledger.actions.get(running.last_order)
             if action is not None and not self._settled(running, action, now, page):
-                if rollout.to_bytes() != before:
-                    self._save(rollout)
                 continue
             self._look(running, now)
             step = self._guarded(model, now, running.drift, page, rollout)
@@ -209,7 +209,7 @@ class Rollouts:
                 rollout.pause(step.reason)
             elif step.verb == "finish":
                 rollout.result = rollout.result or "promoted"
-            if rollout.to_bytes() != before:
+            if step.verb in ("pause", "finish"):
                 self._save(rollout)
             if step.verb in ("advance", "promote", "rollback"):
                 self._order(running, step, now, SELF)
@@ -250,11 +250,8 @@ class Rollouts:
             rollout.result = "aborted"
             self._save(rollout)
         elif action.state != "succeeded" and not rollout.paused:
-            rollout.pause(
-                "foreign_change"
-                if "somebody else" in action.detail
-                else f"{action.order.kind} {action.state}"
-            )
+            foreign = action.rows[-1].data.get("foreign", False)
+            rollout.pause("foreign_change" if foreign else f"{action.order.kind} {action.state}")
             self._save(rollout)
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from observer.actions.base import Order, Progress
+from observer.actions.base import Foreign, Order, Progress
 from observer.actions.cohorts import Pairs
 from observer.actions.control import Control, Inbox
 from observer.actions.engine import ActionEngine
@@ -79,7 +79,7 @@ class Splitter:
             raise Retryable("503")
         before = order.parameters["before"]
         if before is not None and before != self.share and order.parameters["share"] != self.share:
-            raise Permanent("somebody else changed it")
+            raise Foreign("changed")
         self.share = order.parameters["share"]
         return "set"
 
@@ -88,7 +88,7 @@ class Splitter:
 
     def progress(self, order: Order, _: str) -> Progress:
         if self.share != order.parameters["share"]:
-            return Progress("foreign", "somebody else changed it")
+            return Progress("foreign", "changed")
         return Progress("succeeded", "served")
 
     def stop(self, order: Order, reference: str) -> None:
