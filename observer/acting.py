@@ -28,9 +28,9 @@ def wanted(config: Config) -> bool:
     return bool(config.targets)
 
 
-def targets(config: Config) -> dict[str, Target]:
-    """The configured targets by name; raises `Permanent` when one needs an extra that is not installed."""
-    return {name: spec.target() for name, spec in config.targets.items()}
+def targets(config: Config, *names: str) -> dict[str, Target]:
+    """The configured targets by name, or only some; raises `Permanent` without the extra that one needs."""
+    return {name: spec.target() for name, spec in config.targets.items() if not names or name in names}
 
 
 class Acting:

@@ -1,4 +1,4 @@
-"""What `observer check` looks at: configuration, references, streams, state and port."""
+"""What `observer check` looks at: configuration, references, streams, targets, databases and the port."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import numpy as np
 
 from detectors.adapters.peer import Peer
 from detectors.base import DetectorError, Numbers
+from observer.acting import targets
 from observer.clock import SystemClock
 from observer.codecs import codec
 from observer.config import Config, StreamConfig
 from observer.errors import ObserverError
+from observer.exporters.alertmanager import Alertmanagers
 from observer.model import Decoded, Labels, Messages, Origin, Partition, Predictions, Stream
 from observer.pipeline.spec import LearnSpec
 from observer.references import Reference
@@ -26,6 +28,7 @@ from observer.references import load as load_reference
 from observer.sources.files import FileSource, FilesSpec
 from observer.sources.kafka import describe
 from observer.sources.kafka.spec import KafkaSpec
+from observer.stores.history.database import Database
 from observer.stores.lmdb import LmdbState
 
 _SAMPLES = 5
@@ -63,7 +66,9 @@ def checks(config: Config, path: Path) -> Iterator[Line]:
             yield from _topic(config, stream, spec, spec.source, references)
         else:
             yield from _files(config, stream, spec, spec.source, references)
+    yield from _targets(config)
     yield _state(config.state.path, config.state.max_size)
+    yield _history(config)
     yield _port(config.http.host, config.http.port)
 
 
@@ -264,7 +269,39 @@ def _some(names: set[str]) -> str:
     return ", ".join(listed[:_SHOWN]) + (f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
 
 
+# What acts
+
+
+def _targets(config: Config) -> Iterator[Line]:
+    """Every target and Alertmanager: reached, asked what may be done, and left as it is."""
+    for name, spec in config.targets.items():
+        subject = f"targets.{name}"
+        try:
+            problems = targets(config, name)[name].check()
+        except ObserverError as error:  # an extra that is not installed
+            problems = [str(error)]
+        yield from (Line("failed", subject, problem) for problem in problems)
+        if not problems:
+            yield Line("ok", subject, f"{spec.type}: found nothing that would stop it")
+    if config.alertmanager is not None:
+        away = Alertmanagers(config.alertmanager).check()
+        yield from (Line("failed", "alertmanager", problem) for problem in away)
+        if not away:
+            members = len(config.alertmanager.urls)
+            yield Line(
+                "ok", "alertmanager", f"{members} member{'s' * (members > 1)} answer{'s' * (members == 1)}"
+            )
+
+
 # This machine
+
+
+def _history(config: Config) -> Line:
+    try:
+        database = Database(config.history.address(config.state.path))
+        return Line("ok", "history", database.look())
+    except ObserverError as error:
+        return Line("failed", "history", str(error))
 
 
 def _state(path: Path, max_size: int) -> Line:

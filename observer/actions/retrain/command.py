@@ -96,10 +96,11 @@ class Command:
     def check(self) -> list[str]:
         """Whether runs can be kept, and the program is there."""
         found = []
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            found.append(f"{self._folder}: {error}")
+        folder = self._folder.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            found.append(f"{self._folder}: runs cannot be kept there, {folder} may not be written to")
         program = self._arguments[0]
         if not any(
             os.access(Path(part) / program, os.X_OK)

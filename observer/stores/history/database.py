@@ -64,16 +64,36 @@ class Database:
         with self._said(), self._writing.begin() as connection:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-            config.attributes["connection"] = connection
-            script = ScriptDirectory.from_config(config)
-            present = MigrationContext.configure(connection).get_current_revision()
-            if present is not None and present not in {one.revision for one in script.walk_revisions()}:
-                raise Permanent(f"{self.place}: written by a newer service; its schema {present} is unknown")
+            script, present = _script(), MigrationContext.configure(connection).get_current_revision()
+            self._known(script, present)
             if present != script.get_current_head():
+                config = _config()
+                config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         self._ready = True
+
+    def look(self) -> str:
+        """Reach it and change nothing; what was found, for people.
+
+        Raises
+        ------
+        Retryable, Permanent
+            As `prepare`.
+        """
+        file = self._url.database
+        if self.is_sqlite and file and not Path(file).exists():
+            return f"{self.place} will be made"
+        with self._said(), self._engine.connect() as connection:
+            present = MigrationContext.configure(connection).get_current_revision()
+        script = _script()
+        if present is None:
+            return f"{self.place} answers; its tables will be made"
+        self._known(script, present)
+        if present != script.get_current_head():
+            return (
+                f"{self.place} answers; its schema {present} will be brought to {script.get_current_head()}"
+            )
+        return f"{self.place} answers; its schema is current"
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -93,6 +113,10 @@ class Database:
         """Free every connection."""
         self._engine.dispose()
 
+    def _known(self, script: ScriptDirectory, present: str | None) -> None:
+        if present is not None and present not in {one.revision for one in script.walk_revisions()}:
+            raise Permanent(f"{self.place}: written by a newer service; its schema {present} is unknown")
+
     def words(self, error: Exception) -> str:
         """What went wrong, in one line without secrets."""
         cause = getattr(error, "orig", None) or error
@@ -109,6 +133,16 @@ class Database:
             raise
         except SQLAlchemyError as error:
             raise Retryable(self.words(error)) from None
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
 
 
 def _postgresql(url: str, patience: float) -> Engine:

@@ -11,6 +11,7 @@ from observer.cli import checks
 from observer.errors import Permanent
 from observer.model import Origin, Partition, Stream
 from observer.sources.kafka import DeadLetterReport, KafkaSpec, TopicReport
+from observer.stores.history.database import Database
 from observer.stores.lmdb import LmdbState
 from tests.unit.cli.conftest import Ran, events, labels, write
 
@@ -219,6 +220,46 @@ def test_a_topic_that_may_not_be_read(kafka: Callable[..., None], observer: Obse
 def test_brokers_out_of_reach(kafka: Callable[..., None], observer: Observer) -> None:
     kafka(Permanent("Kafka topic p at h:1: no broker"))
     assert check(observer, "predictions") == (1, ["failed: Kafka topic p at h:1: no broker"])
+
+
+def test_targets_alertmanagers_and_the_history(prepared: Path, observer: Observer, port: int) -> None:
+    before = sorted(prepared.rglob("*"))
+    with (prepared / "observer.yaml").open("a") as file:
+        file.write(
+            f"""
+targets:
+  program: {{type: command, arguments: ["true"], folder: runs/deep}}
+  missing: {{type: command, arguments: [no-such-program], folder: runs}}
+  dag: {{type: airflow, url: 'http://user:hidden@127.0.0.1:{port}', dag: retrain}}
+alertmanager: {{urls: ['http://127.0.0.1:{port}']}}
+"""
+        )
+    assert check(observer, "targets.program") == (1, ["ok: command: found nothing that would stop it"])
+    assert check(observer, "targets.missing")[1] == ["failed: no-such-program: no such program"]
+    ((dag,), (alertmanager,)) = (check(observer, subject)[1] for subject in ("targets.dag", "alertmanager"))
+    assert dag.startswith("failed: ")
+    assert "no connection" in dag
+    assert "hidden" not in dag
+    assert alertmanager.startswith(f"failed: GET http://127.0.0.1:{port}/api/v2/status: no connection")
+    assert check(observer, "history")[1] == ["ok: sqlite:///observer-state/history.sqlite will be made"]
+    assert sorted(prepared.rglob("*")) == before
+
+
+def test_a_history_that_is_there_is_looked_at_and_left(prepared: Path, observer: Observer) -> None:
+    file = prepared / "kept.sqlite"
+    with (prepared / "observer.yaml").open("a") as more:
+        more.write(f"history: {{url: 'sqlite:///{file}'}}\n")
+    database = Database(f"sqlite:///{file}")
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    assert "its schema 0001 will be brought to" in check(observer, "history")[1][0]
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    (newer,) = check(observer, "history")[1]
+    assert newer.startswith("failed: ")
+    assert "written by a newer service" in newer
+    file.write_bytes(b"not a database" * 100)
+    assert check(observer, "history")[1][0].startswith("failed: ")
 
 
 def test_an_adapter_whose_package_cannot_be_had(prepared: Path, observer: Observer) -> None:
