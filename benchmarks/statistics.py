@@ -353,6 +353,7 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "cost": cost,
     "peers": peers,
     "real": real,
+    "service": part_of("whole_service", "rows"),
     "power": part_of("power", "power"),
     "levels": part_of("power", "levels"),
     "speed": part_of("speed", "rows"),

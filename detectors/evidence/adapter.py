@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.base import Bools, DetectorError, Floats, Ints
-from detectors.evidence.baseline import CLIP, LAGS, LEAST_IN_STRATUM, Baseline
+from detectors.evidence.baseline import CLIP, LAGS, LEAST_IN_STRATUM, Baseline, advanced
 from detectors.evidence.confidence import half_width
 from detectors.evidence.edetector import EDetector
 from detectors.evidence.stable import Stability
@@ -66,13 +66,9 @@ class Adapter:
         self.baseline = baseline
         self.patience = patience
         self.alpha = alpha
-        size = len(baseline.streams)
         self._detector = EDetector.fresh(baseline.streams.distance)
         self._stability = Stability.fresh(baseline.streams.distance)
-        self._residuals = np.zeros(
-            (LAGS, size)
-        )  # of the last windows, the latest first; forecast where missing
-        self._forecast = np.full(size, LAGS, np.int64)  # windows until none of them is a forecast
+        self._residuals, self._forecast = baseline.recent, baseline.unseen
 
     def update(self, values: Floats, stratum: int) -> Evidence:
         """Advance by one window.
@@ -131,8 +127,7 @@ class Adapter:
         z = np.divide(innovation, base.unit, out=np.zeros_like(x), where=base.unit > 0)
         # (A unit of 0: not even rounding moved the stream, nor is there a smallest effect.)
         z = np.where((base.unit == 0) & (innovation != 0), np.sign(innovation) * CLIP, z)
-        self._residuals = np.vstack((residual, self._residuals[:-1]))
-        self._forecast = np.where(seen, np.maximum(self._forecast - 1, 0), LAGS)
+        self._residuals, self._forecast = advanced(self._residuals, self._forecast, residual, seen)
         return np.where(seen, np.clip(z, -CLIP, CLIP), np.nan)
 
     def _evidence(self, values: Floats, stratum: int) -> Evidence:

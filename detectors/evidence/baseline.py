@@ -25,6 +25,8 @@ LEAST_WINDOWS = 24
 """Reference windows below which a stream has no baseline at all."""
 _LEAST_SIGMA = 6.0
 """The minimum effect over the smallest sigma that a stream is taken to have."""
+_FOLLOWED = 48
+"""Windows at the end of the reference from which the last residuals are forecast where they are missing."""
 _INFINITE = 50.0  # logarithm of a distance over its median that is as good as infinite
 
 
@@ -97,6 +99,10 @@ class Baseline:
         Standard deviation of a residual over that of an innovation, at least 1.
     windows : int64[K]
         Reference windows used.
+    recent : float64[LAGS, K]
+        Residuals of the last reference windows, the latest first; a forecast where one is missing.
+    unseen : int64[K]
+        Windows to come until none of the last `LAGS` is a forecast.
     """
 
     streams: Streams
@@ -108,6 +114,8 @@ class Baseline:
     charge: Floats
     spread: Floats
     windows: Ints
+    recent: Floats
+    unseen: Ints
 
     @property
     def fitted(self) -> Bools:
@@ -162,13 +170,14 @@ class Baseline:
             names, packed.array("minimum", np.float64, size), packed.array("distance", np.bool_, size)
         )
         strata = len(packed.array("counts", np.int64, -1, size))
-        shapes = {"counts": (strata, size), "mean": (strata, size), "ar": (LAGS, size)}
+        wide, lags = (strata, size), (LAGS, size)
+        shapes = {"counts": wide, "mean": wide, "ar": lags, "recent": lags}
         return cls(
             streams,
             *(
                 packed.array(
                     field.name,
-                    np.int64 if field.name in ("counts", "windows") else np.float64,
+                    np.int64 if field.name in ("counts", "windows", "unseen") else np.float64,
                     *shapes.get(field.name, (size,)),
                 )
                 for field in fields(cls)[1:]
@@ -233,8 +242,19 @@ def fit(streams: Streams, values: Floats, strata: Ints, total: int) -> Baseline:
     transformed = np.where(streams.distance, np.log1p(streams.minimum / (2 * scale)), streams.minimum)
     sigma = np.maximum.reduce([np.maximum(short, long) * unit, rounding, transformed / _LEAST_SIGMA])
     widening = np.sqrt(1 + 2 * np.sqrt(2 / R) + np.sqrt(2 * L / R))
+    recent, unseen = _followed(residual, used, ar)
     return Baseline(
-        streams, scale, counts, mean, ar, sigma * widening, 2 / (np.sqrt(R) * widening), spread, windows
+        streams,
+        scale,
+        counts,
+        mean,
+        ar,
+        sigma * widening,
+        2 / (np.sqrt(R) * widening),
+        spread,
+        windows,
+        recent * unit,
+        unseen,
     )
 
 
@@ -290,6 +310,20 @@ def _yule_walker(residual: Floats, windows: Ints) -> Floats:
         ar[order] = reflection
         error *= 1 - reflection**2
     return ar
+
+
+def _followed(residual: Floats, used: Bools, ar: Floats) -> tuple[Floats, Ints]:
+    """`Baseline.recent` and `Baseline.unseen`, where the residuals end."""
+    recent = np.zeros_like(ar)
+    unseen = np.full(ar.shape[1], LAGS, np.int64)
+    for latest, seen in zip(residual[-_FOLLOWED:], used[-_FOLLOWED:], strict=True):
+        recent, unseen = advanced(recent, unseen, np.where(seen, latest, (ar * recent).sum(axis=0)), seen)
+    return recent, unseen
+
+
+def advanced(recent: Floats, unseen: Ints, residual: Floats, seen: Bools) -> tuple[Floats, Ints]:
+    """`Baseline.recent` and `Baseline.unseen` one window on; `residual` is a forecast where not `seen`."""
+    return np.vstack((residual, recent[:-1])), np.where(seen, np.maximum(unseen - 1, 0), LAGS)
 
 
 def _deviations(innovation: Floats, R: Ints, L: NDArray[np.int64]) -> tuple[Floats, Floats]:

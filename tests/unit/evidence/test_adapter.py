@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.statistics import PIT, first_evidence, pit_means
 from detectors.base import DetectorError
 from detectors.evidence.adapter import Adapter
 from detectors.evidence.baseline import Streams, fit
@@ -50,17 +51,18 @@ def test_one_stream_by_hand():
     x = data()
     running = adapter(x)
     base, k = running.baseline, 0
-    residuals = [0.0, 0.0, 0.0]
+    residuals = []  # of the last reference windows, the latest first
+    for t in range(REFERENCE - 1, REFERENCE - 4, -1):
+        m = base.counts[STRATA[t], k]
+        residuals.append((x[t, k] - base.mean[STRATA[t], k]) * np.sqrt(m / (m - 1)))
     logs = np.zeros(10)
     bets = np.array([0.25, 0.5, 1, 2, 3] * 2)
     signs = np.repeat([1, -1], 5)
-    for i, t in enumerate(range(REFERENCE, len(x))):
+    for t in range(REFERENCE, len(x)):
         evidence = running.update(x[t], int(STRATA[t]))
         m = base.counts[STRATA[t], k]
         r = (x[t, k] - base.mean[STRATA[t], k]) / np.sqrt(1 + 1 / m)
         v = r - base.ar[:, k] @ residuals[:3]
-        if i < 3:  # what came before the first windows is not known
-            v /= base.spread[k]
         residuals.insert(0, r)
         z = np.clip(v / base.unit[k], -12, 12)
         logs = np.maximum(logs, 0) + bets * (signs * z - base.charge[k]) - bets**2 / 2
@@ -165,6 +167,13 @@ def test_the_bound_lies_below_the_effect_and_comes_close(phi):
     assert (bounds[20:] > effect).any(axis=0).mean() <= 0.05
     noise = 1 / (1 - phi) * half_width(np.array([180]), 0.05)[0]
     assert np.median(bounds[-1]) > effect - 2.5 * noise
+
+
+def test_a_shift_in_the_first_window_is_found_as_soon_as_any_other():
+    """The first windows are judged by the last of the reference, which they resemble."""
+    values = pit_means(np.random.default_rng(2000), "autocorrelated", 672 + 48, 300)
+    values[672:] += PIT * 0.5
+    assert np.median(first_evidence(values, 672, quiet=0)) <= 6
 
 
 def test_a_fall_has_a_negative_effect():

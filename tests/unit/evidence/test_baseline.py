@@ -56,6 +56,19 @@ def test_an_offset_and_a_unit_do_not_matter():
     assert moved.ar == pytest.approx(plain.ar, abs=1e-6)
 
 
+def test_the_last_residuals_are_kept_and_forecast_where_they_are_missing():
+    values, strata = reference(size=3)
+    values[-1, 1] = values[-2, 2] = np.nan
+    base = fit(Streams.of("abc"), values, strata, 24)
+    m = base.counts[strata[-60:]]
+    residual = (values[-60:] - base.mean[strata[-60:]]) * np.sqrt(m / (m - 1))
+    assert base.recent[:, 0] == pytest.approx(residual[:-4:-1, 0])
+    assert base.recent[1:, 1] == pytest.approx(residual[-2:-4:-1, 1])
+    assert base.recent[0, 1] == pytest.approx(base.ar[:, 1] @ residual[-2:-5:-1, 1])
+    assert base.recent[1, 2] == pytest.approx(base.ar[:, 2] @ residual[-3:-6:-1, 2])
+    assert base.unseen.tolist() == [0, 3, 2]
+
+
 def test_missing_windows_are_left_out():
     values, strata = reference(size=2)
     values[::5, 1] = np.nan
