@@ -6,7 +6,6 @@ There are no controllers, so the tests write each status as the platform would.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from observer.actions.traffic.target import TrafficTarget
 from observer.errors import Permanent, Retryable
 from tests.services.kubernetes import ADMIN, Kubernetes
 from tests.unit.actions.fakes import NOW, MemoryStore, order
-from tests.unit.actions.test_traffic import EXPERIMENT, GRAPH, KNATIVE, ROUTE, SELDON, STANDARD
+from tests.unit.actions.objects import EXPERIMENT, GRAPH, KNATIVE, ROUTE, SELDON, STANDARD, status_of
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
@@ -174,24 +173,14 @@ class Platform:
     def settle(self) -> None:
         """Write the status that the platform would, of the object as it is now."""
         thing = self.cluster.read(self.path)
-        status = copy.deepcopy(self.case.thing["status"])
-        share, generation = int(self.target.read()[0]), thing["metadata"]["generation"]
-        if "observedGeneration" in status:
-            status["observedGeneration"] = generation
-        now = "2027-01-15T08:00:00Z"
+        status = status_of(self.case.thing, self.target.read()[0], thing["metadata"]["generation"])
         parents = status.get("parents") or []
         for one in [*status.get("conditions", ()), *(c for p in parents for c in p["conditions"])]:
-            one.update(lastTransitionTime=now, reason="Ready", message="")
+            one.update(lastTransitionTime="2027-01-15T08:00:00Z", reason="Ready", message="")
+        for one in status.get("conditions", ()):
             one.pop("observedGeneration", None)
         for parent in parents:
             parent["controllerName"] = "observer.test/gateway"
-            for one in parent["conditions"]:
-                one["observedGeneration"] = generation
-        for one in status.get("canaryStatuses", ()):
-            one["trafficPercent"] = share
-        traffic = status.get("components", {}).get("predictor", {}).get("traffic")
-        if traffic:
-            traffic[0]["percent"], traffic[1]["percent"] = share, 100 - share
         self.cluster.merge(f"{self.path}/status", {"status": status}, "controller")
 
     def rest(self) -> Any:

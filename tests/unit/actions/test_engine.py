@@ -235,8 +235,8 @@ def test_a_database_that_is_away_for_a_moment_loses_and_repeats_nothing(row: int
 
 @pytest.mark.parametrize("kind", ["asked", "deduplicates", "neither"])
 def test_exactly_once_through_crashes_at_every_point(kind: str) -> None:
-    """500 seeded runs in all: every durable write, send and question may be the last thing that happens."""
-    for seed in range(167):
+    """Every durable write, send and question may be the last thing that happens."""
+    for seed in range(40):
         rng = random.Random(f"{kind}{seed}")
         store = MemoryStore()
         faults = [(rng.choice(["before", "after"]), lost()) for _ in range(rng.randrange(3))]

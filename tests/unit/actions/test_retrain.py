@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -23,82 +21,7 @@ from observer.errors import Permanent, Retryable, Unclear
 from observer.http import Api, bearer
 from tests.unit.actions.fakes import NOW, MemoryStore, order
 from tests.unit.actions.server import Answer, Request, served
-
-
-class Kubeflow:
-    """`/apis/v2beta1/runs` as its published API has it; with `own_ids`, an older server's."""
-
-    def __init__(self, *, own_ids: bool = False) -> None:
-        self.runs: dict[str, dict[str, Any]] = {}
-        self.own_ids = own_ids
-        self.state = "SUCCEEDED"
-
-    def __call__(self, request: Request) -> Answer:
-        url = urlsplit(request.path)
-        assert url.path.startswith("/apis/v2beta1/")
-        if request.headers.get("authorization") != "Bearer s3cret":
-            return 401, {"message": "unauthenticated"}
-        if url.path.endswith("/pipelines/train"):
-            return 200, {"pipeline_id": "train"}
-        if request.method == "POST" and url.path.endswith(":terminate"):
-            self.runs[url.path.split("/")[-1].split(":")[0]]["state"] = "CANCELED"
-            return 200, {}
-        if request.method == "POST":
-            body = request.json
-            assert set(body) <= {
-                "run_id",
-                "display_name",
-                "description",
-                "experiment_id",
-                "pipeline_version_reference",
-                "runtime_config",
-                "service_account",
-            }
-            name = f"run-{len(self.runs)}" if self.own_ids else body["run_id"]
-            if name in self.runs:
-                return 500, {"message": "duplicate key"}
-            self.runs[name] = {**body, "run_id": name, "state": self.state}
-            return 200, self.runs[name]
-        if url.path == "/apis/v2beta1/runs":
-            (predicate,) = json.loads(parse_qs(url.query)["filter"][0])["predicates"]
-            assert predicate["operation"] == "EQUALS"
-            named = [run for run in self.runs.values() if run["display_name"] == predicate["string_value"]]
-            return 200, {"runs": named}
-        run = self.runs.get(url.path.split("/")[-1])
-        return (200, run) if run else (404, {"message": "no such run"})
-
-
-class Airflow:
-    """`/api/v2/dags/train/dagRuns` as Airflow 3.3 answers."""
-
-    def __init__(self) -> None:
-        self.runs: dict[str, dict[str, Any]] = {}
-        self.tokens = 0
-
-    def __call__(self, request: Request) -> Answer:
-        path = urlsplit(request.path).path
-        if path == "/auth/token":
-            assert request.json == {"username": "observer", "password": "pw"}
-            self.tokens += 1
-            return 201, {"access_token": f"token-{self.tokens}"}
-        if request.headers.get("authorization") != f"Bearer token-{self.tokens}":
-            return 401, {"detail": "Invalid JWT token"}
-        if path == "/api/v2/dags/train":
-            return 200, {"dag_id": "train", "is_paused": False}
-        if not path.startswith("/api/v2/dags/train/dagRuns"):
-            return 404, {"detail": "The DAG was not found"}
-        if request.method == "POST":
-            body = request.json
-            if "logical_date" not in body or set(body) - {"dag_run_id", "logical_date", "conf", "note"}:
-                return 422, {"detail": "validation"}
-            if body["dag_run_id"] in self.runs:
-                return 409, {"detail": "already exists"}
-            self.runs[body["dag_run_id"]] = {**body, "state": "success"}
-            return 200, self.runs[body["dag_run_id"]]
-        run = self.runs.get(path.split("/")[-1])
-        if run and request.method == "PATCH":
-            run.update(request.json)
-        return (200, run) if run else (404, {"detail": "not found"})
+from tests.unit.actions.vendors import Airflow, Kubeflow
 
 
 def carried_out(target: Target, *orders_: Any) -> list[str]:
