@@ -66,14 +66,23 @@ bench: $(READY) $(SERVERS)  ## measure speed and memory against the ceilings of 
 bench-statistics: $(READY)  ## simulate false alarms and delays of the evidence; about ten minutes
 	@$(BIN)/python -m benchmarks.statistics $(ARGS)
 
+.PHONY: docs
+docs: $(READY)  ## build the site of the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site/index.html"
+
+.PHONY: docs-serve
+docs-serve: $(READY)  ## show the site, built anew with every change
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 .PHONY: setup
 setup: $(READY) $(SERVERS)  ## set everything up and run nothing
 	@echo "ready"
 
 .PHONY: clean
 clean:  ## remove everything that these targets made
-	@rm -rf $(VENV) $(CACHE) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find dashboards detectors observer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf $(VENV) $(CACHE) dist build site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find dashboards detectors documentation observer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml uv.lock | python $(UV)
 	@$(UV) sync --frozen --all-extras --python $(PYTHON)
