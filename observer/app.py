@@ -15,6 +15,7 @@ from observer.config import Config, StreamConfig
 from observer.engines.local import LocalEngine, Pace
 from observer.engines.orders import Orders
 from observer.errors import Permanent
+from observer.exporters.decisions import DecisionLog
 from observer.exporters.objectives import add_objective
 from observer.exporters.prometheus import PrometheusExporter
 from observer.exporters.reports import GaugeReports
@@ -90,7 +91,8 @@ class Service:
                 )
                 self._close.callback(self.acting.close)
                 reports = (*reports, self.acting.inbox)
-            self.pipeline = self._pipeline((self._gauges, self.objectives, *reports))
+            self._decisions = DecisionLog()
+            self.pipeline = self._pipeline((self._gauges, self.objectives, self._decisions, *reports))
             self.exporter = PrometheusExporter(self.counters, self._live)
             heartbeat = Heartbeat(clock, _STUCK_AFTER)
             self._orders = Orders()
@@ -253,6 +255,8 @@ class Service:
         standings = self.objectives.standing()
         for standing in standings:
             add_objective(service, standing)
+        self._decisions.objectives(standings)
+        self._decisions.rejections(self.counters.read(), now)
         if self.history is not None:
             self.history.know(self._references(), standings, event_time)
         service.set(catalog.CHECKPOINT_NUMBER, (), self.pipeline.checkpoint_number)

@@ -23,6 +23,7 @@ from observer.actions.rollouts import Rollouts, States
 from observer.actions.spec import ActionsSpec
 from observer.actions.triggers import of_objective, of_quality, of_window
 from observer.errors import ConfigError, Retryable
+from observer.logs import decision
 from observer.metrics import Counters, Values, catalog
 from observer.model import Alert, ObjectiveStanding, QualityReport, WindowReport
 
@@ -226,13 +227,14 @@ class Control:
             if before is None or before.reason != one.reason:
                 self.counters.add(catalog.ACTION_EVALUATIONS, (trigger.model, one.rule, one.reason), 1)
                 if one.reason != "duplicate":
-                    log.info(
-                        "rule evaluated: model=%s rule=%s reason=%s cause=%s %s",
-                        trigger.model,
-                        one.rule,
-                        one.reason,
-                        trigger.cause,
-                        one.detail,
+                    decision(
+                        log,
+                        "rule evaluated",
+                        model=trigger.model,
+                        rule=one.rule,
+                        reason=one.reason,
+                        cause=trigger.cause,
+                        detail=one.detail,
                     )
             decided &= one.reason in DECIDED
             if one.reason == "intended" and one.order is not None:

@@ -15,6 +15,7 @@ from typing import Final
 from observer.actions.base import Foreign, Order, Target, Verb
 from observer.actions.ledger import Action, Ledger
 from observer.errors import ConfigError, ObserverError, Permanent, Retryable, Unclear
+from observer.logs import decision
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +69,7 @@ class ActionEngine:
             return None
         action = self.ledger.intend(order, now, actor)
         if action is not None:
-            log.info(
-                "action intended: id=%s model=%s kind=%s target=%s reason=%s",
-                action.id,
-                order.model,
-                order.kind,
-                order.target,
-                order.why.get("reason", ""),
-            )
+            self._tell(action, "intended", actor, "")
             if order.approval.mode == "automatic":
                 self._write(action, "approved", SELF, now, {"detail": "needs nobody's word"})
         return action
@@ -284,9 +278,23 @@ class ActionEngine:
     ) -> None:
         self._write(action, "failed", SELF, now, {**(data or {}), "detail": detail[:500]})
 
+    def _tell(self, action: Action, event: str, actor: str, detail: str) -> None:
+        order = action.order
+        decision(
+            log,
+            f"action {event}",
+            id=action.id,
+            model=order.model,
+            action=order.kind,
+            target=order.target,
+            actor=actor,
+            reason=str(order.why.get("reason", "")),
+            detail=detail,
+        )
+
     def _write(self, action: Action, event: str, actor: str, now: float, data: Mapping[str, object]) -> None:
         self.ledger.append(action.id, event, _text(actor), now, {k: _clean(v) for k, v in data.items()})
-        log.info("action %s: id=%s actor=%s %s", event, action.id, actor, data.get("detail", ""))
+        self._tell(action, event, actor, str(data.get("detail", "")))
         if action.final:
             self._asked.pop(action.id, None)
             self._troubles.pop(action.id, None)

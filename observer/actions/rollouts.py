@@ -14,6 +14,7 @@ from observer.actions.ledger import Action
 from observer.actions.rollout import Rollout, RolloutSpec, Step
 from observer.actions.spec import GuardSpec
 from observer.errors import ConfigError
+from observer.logs import decision
 from observer.model import QualityReport, WindowReport
 
 log = logging.getLogger(__name__)
@@ -204,7 +205,15 @@ class Rollouts:
             said = f"{step.verb} {step.reason}: {step.detail}"
             if said != running.said:
                 running.said = said
-                log.info("rollout: model=%s share=%g %s", model, rollout.share, said)
+                decision(
+                    log,
+                    f"rollout {step.verb}",
+                    id=rollout.id,
+                    model=model,
+                    share=rollout.share,
+                    reason=step.reason,
+                    detail=step.detail,
+                )
             if step.verb == "pause":
                 rollout.pause(step.reason)
             elif step.verb == "finish":

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from observer.cli.main import config_option, log_to_stderr
+from observer import logs
+from observer.cli.main import config_option
 from observer.cli.replay import timestamp
 from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
@@ -75,7 +76,7 @@ def command(
     config = load(path)
     if picture is not None:
         may_draw(picture)  # now rather than after all the work
-    log_to_stderr("warning")
+    logs.to_stderr("warning")
     stopping = until_signalled()
     history = History()
     with tempfile.TemporaryDirectory(prefix="observer-backtest-") as scratch:

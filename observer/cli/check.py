@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from observer.cli.main import config_option, log_to_stderr
+from observer import logs
+from observer.cli.main import config_option
 
 _EPILOG = """\b
 Example:
@@ -33,7 +34,7 @@ def command(path: Path, as_json: bool) -> None:
     from observer.config import load
 
     config = load(path)
-    log_to_stderr("error")
+    logs.to_stderr("error")
     found: Counter[str] = Counter()
     for line in checks(config, path):
         found[line.status] += 1

@@ -13,8 +13,8 @@ import click
 import numpy as np
 from rich.console import Console
 
+from observer import logs
 from observer.app import NoDeadLetters, Service
-from observer.cli.main import log_to_stderr
 from observer.cli.replay import timestamp
 from observer.cli.run import until_signalled
 from observer.clock import SystemClock
@@ -89,7 +89,7 @@ def command(seconds: float | None, as_json: bool, port: int, speed: float, seed:
     Nothing is needed and nothing is kept. Drift is scripted: the view shows it being found and passing
     again, labels coming late, and quality with it. Stop with Ctrl-C.
     """
-    log_to_stderr("warning")
+    logs.to_stderr("warning")
     script = Script.default(seed=seed)
     clock = SystemClock()
     stopping = until_signalled()

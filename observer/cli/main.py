@@ -94,15 +94,6 @@ def group() -> None:
     """Watches machine-learning models in production: drift and quality, from Kafka to Prometheus."""
 
 
-def log_to_stderr(level: str) -> None:
-    """Send the log to standard error, one line an entry."""
-    import logging  # noqa: PLC0415 - help needs none
-
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-
-
 def run() -> None:
     """Run the command line; turns the service's errors into messages and exit codes."""
     try:

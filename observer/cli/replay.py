@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from observer.cli.main import config_option, log_to_stderr
+from observer import logs
+from observer.cli.main import config_option
 from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
 
@@ -198,7 +199,7 @@ def command(path: Path, predictions: str, labels: str | None, as_json: bool) -> 
     from observer.engines.local import Pace
 
     config = load(path)
-    log_to_stderr("warning")
+    logs.to_stderr("warning")
     stopping = until_signalled()
     lines = Lines()
     with tempfile.TemporaryDirectory(prefix="observer-replay-") as scratch:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from observer.cli.main import config_option, log_to_stderr
+from observer import logs
+from observer.cli.main import config_option
 
 _EPILOG = """\b
 Example:
@@ -48,7 +49,7 @@ def command(path: Path) -> None:
     from observer.config import load
 
     config = load(path)
-    log_to_stderr(config.log_level)
+    logs.to_stderr(config.log_level, config.log_format)
     stopping = until_signalled()
     with Service(config, SystemClock()) as service:
         assert service.server is not None  # noqa: S101 - served by default

@@ -257,6 +257,8 @@ class Config(_Section):
     Kafka go to `dead_letters` of their stream."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged, to standard error."""
+    log_format: Literal["text", "json"] = "text"
+    """A line of text for each entry, or an object of JSON; decisions have their facts as fields."""
 
     @model_validator(mode="before")
     @classmethod
