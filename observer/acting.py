@@ -17,7 +17,7 @@ from observer.config import Config
 from observer.engines.orders import Orders
 from observer.errors import ConfigError, Permanent, Retryable
 from observer.exporters.alertmanager import Alertmanagers
-from observer.metrics import Counters, Values
+from observer.metrics import Counters, Values, catalog
 from observer.model import ObjectiveStanding
 from observer.stores.history.actions import SqlLedger, SqlStates
 from observer.stores.history.database import Database
@@ -77,8 +77,14 @@ class Acting:
             self._control = self._build()
         self._control.tick(now)
 
+    def jumped(self, seconds: float) -> None:
+        """The machine's clock was set."""
+        if self._control is not None:
+            self._control.jumped(seconds)
+
     def publish(self, values: Values) -> None:
         """Add the gauges."""
+        values.set(catalog.ACTIONS_STALLED, (), bool(self.loop.problem))
         if self._control is not None:
             self._control.publish(values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
@@ -13,6 +14,8 @@ import httpx
 from observer.errors import Permanent, Retryable, Unclear
 
 TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0)
+LONGEST_ANSWER: Final = 30.0
+"""Seconds that an answer may take from its first byte to its last."""
 MOST_BYTES: Final = 4_000_000
 """Of an answer: no target has more to say."""
 
@@ -81,10 +84,10 @@ class Api:
                 timeout=TIMEOUT,
                 verify=_trusted(),
             ) as answer:
-                body = b""
+                body, began = b"", time.monotonic()
                 for chunk in answer.iter_bytes():
                     body += chunk
-                    if len(body) > MOST_BYTES:
+                    if len(body) > MOST_BYTES or time.monotonic() > began + LONGEST_ANSWER:
                         raise (Unclear if writes else Permanent)(f"{where}: it answers without end")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Retryable(f"{where}: no connection: {error}") from error

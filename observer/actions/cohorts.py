@@ -31,8 +31,11 @@ class Pairs:
             while len(self._waiting) > _MOST:
                 del self._waiting[min(self._waiting)]
 
-    def cohorts(self, share: float) -> list[Cohort]:
+    def cohorts(self, share: float, verified: float) -> list[Cohort]:
         """The windows that are whole, in order, taken out; `share` is percent of the challenger.
+
+        Only those that ended before `verified` (seconds since the epoch), until when the platform is known to
+        have divided requests with this share: a patch may be under way, or somebody else's.
 
         A window in which the challenger has no report had no request of it, once a later window has matured.
         """
@@ -42,7 +45,9 @@ class Pairs:
         whole = [
             start
             for start, reports in sorted(self._waiting.items())
-            if self.champion in reports and (self.challenger in reports or start < newest)
+            if self.champion in reports
+            and (self.challenger in reports or start < newest)
+            and reports[self.champion].end <= verified * 1000
         ]
         return [self._cohort(self._waiting.pop(start), share / 100) for start in whole]
 

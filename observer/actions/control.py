@@ -51,6 +51,9 @@ class Alerting(Protocol):
     def silences(self) -> list[dict[str, Any]]:
         """All silences."""
 
+    def jumped(self) -> None:
+        """The machine's clock was set: tell everything at the next turn."""
+
 
 class Inbox:
     """Results and alerts from other threads, until the control plane reads them; bounded."""
@@ -178,6 +181,15 @@ class Control:
             self.alerting.show(action_alerts(self.engine.ledger.open, self.base_url), now)
             self.down = self.alerting.tick(now)
 
+    def jumped(self, seconds: float) -> None:
+        """The machine's clock was set."""
+        self._asked = 0.0
+        self._pending = {key: (trigger, since + seconds) for key, (trigger, since) in self._pending.items()}
+        self.engine.jumped(seconds)
+        self.rollouts.jumped(seconds)
+        if self.alerting is not None:
+            self.alerting.jumped()
+
     def done(self, action: Action) -> None:
         """An action ended."""
         order = action.order
@@ -296,5 +308,7 @@ class Control:
                 for direction in ("better", "worse"):
                     evidence = getattr(last, direction) / math.log(10)
                     values.set(catalog.ROLLOUT_EVIDENCE, (*where, direction), evidence)
+        for name in self.engine.targets:
+            values.set(catalog.ACTION_TARGET_AWAY, (name,), name in self.engine.away)
         if self.alerting is not None:
             values.set(catalog.ALERTMANAGER_DOWN, (), len(self.down))

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 SELF: Final = "observer"
 FIRST_RETRY, LAST_RETRY = 5.0, 900.0
+LONGEST_SILENCE: Final = 60.0
+"""Seconds until a target that does not answer is asked again; roll-backs wait no longer either."""
 _LONGEST_RESULT = 50_000
 MOST_OPEN = 200
 """Actions that may be open at once."""
@@ -54,19 +56,24 @@ class ActionEngine:
         done: Callable[[Action], None] = lambda _: None,
     ) -> None:
         self.ledger = ledger
-        self._targets = targets
+        self.targets = targets
         self._poll_every = poll_every
         self._done = done
         self._asked: dict[str, float] = {}
         self._troubles: dict[str, int] = {}
+        self._jumped: dict[str, float] = {}
+        self._quiet: dict[str, tuple[int, float]] = {}
+        self.away: dict[str, str] = {}
+        """Targets that gave no answer when they were last asked, and what was wrong."""
 
     def propose(self, order: Order, now: float, actor: str = SELF) -> Action | None:
         """Record an intent; None when the same decision was recorded before, or too much is open."""
-        if order.target not in self._targets:
-            raise ConfigError([f"target {order.target!r}; accepted: {', '.join(self._targets) or 'none'}"])
+        if order.target not in self.targets:
+            raise ConfigError([f"target {order.target!r}; accepted: {', '.join(self.targets) or 'none'}"])
         if len(self.ledger.open) >= MOST_OPEN:
             log.error("action refused: %d are open; order=%s", MOST_OPEN, order.key)
             return None
+        self._refresh()
         action = self.ledger.intend(order, now, actor)
         if action is not None:
             self._tell(action, "intended", actor, "")
@@ -87,6 +94,7 @@ class ActionEngine:
 
         `via` is added to the ledger's row: the silence that said it.
         """
+        self._refresh()
         action = self.ledger.actions.get(action_id)
         if action is None:
             raise ConfigError([f"action {action_id!r:.60}: there is none of this id"])
@@ -123,8 +131,11 @@ class ActionEngine:
     def tick(self, now: float) -> None:
         """Take every open action one step further, where it is time.
 
-        What a target raises that it should not holds up its own action only.
+        What a target raises that it should not holds up its own action only; of a target that does not answer
+        one question is asked at a time, so that it does not hold up the others' either.
         """
+        self._refresh()
+        self._follow_clock(now)
         for action in self.ledger.open:
             try:
                 self._step(action, now)
@@ -137,6 +148,21 @@ class ActionEngine:
                 else:
                     self._trouble(action, now, error)
 
+    def jumped(self, seconds: float) -> None:
+        """The machine's clock was set: whatever time is left of open actions stays as it is."""
+        self._asked.clear()
+        self._quiet.clear()
+        for action in self.ledger.open:
+            self._jumped[action.id] = self._jumped.get(action.id, 0.0) + seconds
+
+    def _follow_clock(self, now: float) -> None:
+        for name, seconds in list(self._jumped.items()):
+            action = self.ledger.actions.get(name)
+            if action is not None and not action.final:
+                detail = f"the machine's clock was set by {seconds:+.0f} s"
+                self._write(action, "clock_set", SELF, now, {"seconds": seconds, "detail": detail})
+            del self._jumped[name]
+
     def _step(self, action: Action, now: float) -> None:
         order, state = action.order, action.state
         if state in ("held", "stuck"):
@@ -144,11 +170,15 @@ class ActionEngine:
         if state == "waiting":
             self._wait(action, now)
             return
-        late = now >= order.created + order.give_up + self._waited(action)
+        late = now >= order.created + order.give_up + self._waited(action) + action.jumped
+        silent = now < self._quiet.get(order.target, (0, 0.0))[1]
+        if state == "approved" and late:
+            self._give_up(action, now)
+            return
+        if silent:
+            return
         if state == "approved":
-            if late:
-                self._give_up(action, now)
-            elif now >= action.retry_at:
+            if now >= action.retry_at:
                 self._send(action, now)
             return
         # What may have been done is asked for first, however late it is.
@@ -157,7 +187,7 @@ class ActionEngine:
                 self._reconcile(action, now, late=late)
             else:
                 self._follow(action, now)
-        if late and action.state == "running":
+        if late and state == action.state == "running":
             self._give_up(action, now)
         elif late and action.state == "sending":
             detail = f"it may have been done, and its target does not say: {action.detail}"
@@ -175,25 +205,26 @@ class ActionEngine:
             self._write(action, "approved", SELF, now, {"detail": "nobody objected in time"})
 
     def _send(self, action: Action, now: float) -> None:
-        target = self._targets.get(action.order.target)
+        target = self.targets.get(action.order.target)
         if target is None:
             self._fail(action, now, f"target {action.order.target} is not configured any more")
             return
         self._write(action, "attempted", SELF, now, {"attempt": action.attempts + 1})
         try:
             reference = target.send(action.order)
-        except Retryable as error:
-            self._postpone(action, "postponed", now, error)
-        except Unclear as error:
-            self._postpone(action, "unclear", now, error)
+        except (Retryable, Unclear) as error:
+            self._silent(action, now, error)
+            self._postpone(action, "postponed" if isinstance(error, Retryable) else "unclear", now, error)
         except Permanent as error:
+            self._answered(action)
             self._fail(action, now, str(error), {"foreign": isinstance(error, Foreign)})
         else:
+            self._answered(action)
             self._write(action, "accepted", SELF, now, {"reference": reference})
 
     def _reconcile(self, action: Action, now: float, *, late: bool) -> None:
         """It was sent, and what came of that is unknown: the service stopped, or the answer was lost."""
-        target = self._targets.get(action.order.target)
+        target = self.targets.get(action.order.target)
         if target is None:
             detail = f"it may have been done, and target {action.order.target} is not configured any more"
             self._write(action, "stuck", SELF, now, {"detail": detail})
@@ -201,12 +232,14 @@ class ActionEngine:
             try:
                 reference = target.find(action.order)
             except (Retryable, Unclear) as error:
+                self._silent(action, now, error)
                 self._postpone(action, "unclear", now, error)
             except Foreign as error:
                 self._fail(action, now, str(error), {"foreign": True})
             except Permanent as error:  # such as a token that was refused: it may have been done
                 self._write(action, "stuck", SELF, now, {"detail": f"it may have been done: {error}"[:500]})
             else:
+                self._answered(action)
                 if reference is None:
                     self._give_up(action, now) if late else self._send(action, now)
                 else:
@@ -221,15 +254,18 @@ class ActionEngine:
         if now < self._asked.get(action.id, 0.0) + self._poll_every:
             return
         self._asked[action.id] = now
-        target = self._targets.get(action.order.target)
+        target = self.targets.get(action.order.target)
         if target is None:
             self._trouble(action, now, Permanent(f"target {action.order.target} is not configured any more"))
             return
         try:
             progress = target.progress(action.order, action.reference)
         except (Retryable, Unclear, Permanent) as error:  # it goes on, whether we may look or not
+            if not isinstance(error, Permanent):
+                self._silent(action, now, error)
             self._trouble(action, now, error)
             return
+        self._answered(action)
         self._troubles.pop(action.id, None)
         data: dict[str, object] = {"detail": progress.detail[:500]}
         if progress.result:
@@ -242,7 +278,7 @@ class ActionEngine:
             self._write(action, "observed", SELF, now, data)
 
     def _stop(self, action: Action, actor: str, said: Mapping[str, object], now: float) -> None:
-        target = self._targets.get(action.order.target)
+        target = self.targets.get(action.order.target)
         if action.state == "running" and target is not None:
             try:
                 target.stop(action.order, action.reference)
@@ -259,6 +295,20 @@ class ActionEngine:
         self._asked[action.id] = now + backoff(troubles)
         log.warning("action %s: its target does not answer: %s", action.id, error)
 
+    def _silent(self, action: Action, now: float, error: Exception) -> None:
+        """Its target gave no answer: nobody asks it for a while."""
+        name = action.order.target
+        times = self._quiet.get(name, (0, 0.0))[0]
+        self._quiet[name] = (times + 1, now + min(backoff(times), LONGEST_SILENCE))
+        if name not in self.away:
+            log.warning("target %s is away: %s", name, error)
+        self.away[name] = str(error)[:300]
+
+    def _answered(self, action: Action) -> None:
+        self._quiet.pop(action.order.target, None)
+        if self.away.pop(action.order.target, None) is not None:
+            log.info("target %s is back", action.order.target)
+
     # Rows
 
     def _waited(self, action: Action) -> float:
@@ -267,7 +317,10 @@ class ActionEngine:
         return max(approved[-1] - action.order.created, 0.0) if approved else 0.0
 
     def _postpone(self, action: Action, event: str, now: float, error: Exception) -> None:
-        retry_at = now + backoff(action.attempts - 1)
+        wait = backoff(action.attempts - 1)
+        if action.order.kind == "rollback":
+            wait = min(wait, LONGEST_SILENCE)
+        retry_at = now + wait
         self._write(action, event, SELF, now, {"detail": str(error)[:500], "retry_at": retry_at})
 
     def _give_up(self, action: Action, now: float) -> None:
@@ -293,12 +346,20 @@ class ActionEngine:
         )
 
     def _write(self, action: Action, event: str, actor: str, now: float, data: Mapping[str, object]) -> None:
+        self._refresh()
         self.ledger.append(action.id, event, _text(actor), now, {k: _clean(v) for k, v in data.items()})
         self._tell(action, event, actor, str(data.get("detail", "")))
         if action.final:
-            self._asked.pop(action.id, None)
-            self._troubles.pop(action.id, None)
-            self._done(action)
+            self._ended(action)
+
+    def _refresh(self) -> None:
+        for action in self.ledger.refresh():
+            self._ended(action)
+
+    def _ended(self, action: Action) -> None:
+        self._asked.pop(action.id, None)
+        self._troubles.pop(action.id, None)
+        self._done(action)
 
 
 def _storable(result: Mapping[str, object]) -> object:

@@ -42,6 +42,7 @@ EVENTS: Final[Mapping[str, State | None]] = {
     "accepted": "running",
     "observed": None,
     "commented": None,
+    "clock_set": None,  # the machine's clock: the time that is left stays as it is
     "stop_refused": None,
     "stopped": "stopped",
     "stuck": "stuck",
@@ -99,6 +100,8 @@ class Action:
         What the target calls it.
     until : float
         When waiting ends, seconds since the epoch; of an action on hold, seconds that were left.
+    jumped : float
+        Seconds by which the machine's clock was set since its approval.
     rows : list
         Its rows, in order.
     """
@@ -110,6 +113,7 @@ class Action:
     reference: str = ""
     detail: str = ""
     until: float = 0.0
+    jumped: float = 0.0
     result: Mapping[str, Any] = field(default_factory=dict)
     rows: list[LedgerRow] = field(default_factory=list)
 
@@ -132,6 +136,15 @@ class Action:
             self.until += row.at
         elif row.event == "intended":
             self.until = row.at + self.order.approval.wait
+        elif row.event == "clock_set":
+            jump = float(data["seconds"])
+            self.jumped += jump
+            self.until += jump if self.state != "held" else 0.0
+            self.retry_at += jump
+            self.rows.append(row)
+            return
+        elif row.event == "approved":
+            self.jumped = 0.0
         self.state = EVENTS[row.event] or self.state
         self.attempts += row.event == "attempted"
         self.retry_at = float(data.get("retry_at", 0.0))
@@ -166,10 +179,17 @@ class Ledger:
             self._apply(row)
         self._unsure = False
 
+    def refresh(self) -> list[Action]:
+        """Read again where the store failed: the last row may be there all the same; the actions it ended."""
+        if not self._unsure:
+            return []
+        before = {action.id for action in self.open}
+        self._read()
+        return [action for name, action in self.actions.items() if name in before and action.final]
+
     def append(self, action: str, event: str, actor: str, now: float, data: Mapping[str, Any]) -> LedgerRow:
         """Add a row; durable when this returns. Raises `Retryable` when the store cannot take it."""
-        if self._unsure:  # the row before may be there, although the store failed
-            self._read()
+        self.refresh()
         row = LedgerRow(self.length + 1, now, action, event, actor, dict(data), self.head, "")
         row = row._replace(hash=row_hash(row))
         try:
@@ -182,6 +202,7 @@ class Ledger:
 
     def intend(self, order: Order, now: float, actor: str) -> Action | None:
         """Record what is going to be done; None when the same decision was recorded before."""
+        self.refresh()
         if order.id in self.actions:
             return None
         self.append(order.id, "intended", actor, now, {"order": order.to_json()})

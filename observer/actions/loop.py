@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from observer.errors import ObserverError
 
 log = logging.getLogger(__name__)
+
+
+LARGEST_DRIFT: Final = 5.0
+"""Seconds by which the machine's clock may move against the time that passes before that counts as a jump."""
 
 
 class Turning(Protocol):
@@ -17,6 +22,9 @@ class Turning(Protocol):
 
     def tick(self, now: float) -> None:
         """One turn."""
+
+    def jumped(self, seconds: float) -> None:
+        """The machine's clock was set, by so much: what waits for a time waits no longer and no shorter."""
 
 
 class Answering(Protocol):
@@ -30,9 +38,17 @@ class ControlLoop:
     """Turns once a second; what fails is told once, and tried again at the next turn."""
 
     def __init__(
-        self, control: Turning, orders: Answering, now: Callable[[], float], every: float = 1.0
+        self,
+        control: Turning,
+        orders: Answering,
+        now: Callable[[], float],
+        every: float = 1.0,
+        passed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._control, self._orders, self._now, self._every = control, orders, now, every
+        self._passed = passed
+        self._ahead = now() - passed()
+        """Of the clock, of the time that passed."""
         self._ending = threading.Event()
         self.problem = ""
         """What is wrong, in words; empty while all is well."""
@@ -51,6 +67,7 @@ class ControlLoop:
     def turn(self) -> None:
         """One turn."""
         try:
+            self._watch_clock()
             self._orders.carry_out(lambda: True)
             self._control.tick(self._now())
         except ObserverError as error:
@@ -65,6 +82,13 @@ class ControlLoop:
             if self.problem:
                 log.info("actions go on")
             self.problem = ""
+
+    def _watch_clock(self) -> None:
+        ahead = self._now() - self._passed()
+        jump, self._ahead = ahead - self._ahead, ahead
+        if abs(jump) > LARGEST_DRIFT:
+            log.warning("the machine's clock was set by %+.0f s: what waits for a time waits as long", jump)
+            self._control.jumped(jump)
 
     def _run(self) -> None:
         while not self._ending.is_set():

@@ -372,6 +372,12 @@ class Rollout:
         self.since = self.seen = now
         self.ratio, self.arrival = SampleRatio(), DesignTest()
 
+    def jumped(self, seconds: float) -> None:
+        """The machine's clock was set: times that are counted from go with it, but for that in its name."""
+        self.since += seconds
+        self.seen += seconds
+        self.promoted_at = None if self.promoted_at is None else self.promoted_at + seconds
+
     def to_bytes(self) -> bytes:
         """The whole state."""
         return pack(

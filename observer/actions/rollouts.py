@@ -47,6 +47,9 @@ class _Running:
     drift: bool = False
     page: str = ""
     looked: float = 0.0
+    """When the share was last asked for, seconds since the epoch."""
+    verified: float = 0.0
+    """Until when it is known to be as it was set."""
     said: str = ""
     """The last decision, for people: `wait gathering: ...`."""
 
@@ -110,8 +113,8 @@ class Rollouts:
                 [f"model {model}: target {spec.target} {there}; accepted: one that gives it 0%"]
             )
         rollout = Rollout(model, champion, challenger, spec, now, seen=now)
-        self._add(rollout)
         self._save(rollout)
+        self._add(rollout)
         log.info("rollout starts: id=%s champion=%s challenger=%s", rollout.id, champion, challenger)
         return rollout
 
@@ -184,6 +187,15 @@ class Rollouts:
         if running is not None and challenger and report.evidence is not None:
             running.drift = report.evidence.incident is not None
 
+    def jumped(self, seconds: float) -> None:
+        """The machine's clock was set: what is left of every time stays; cohorts near it are left out."""
+        under_way = [running for running in self._running.values() if not running.rollout.result]
+        for running in under_way:
+            running.looked = running.verified = 0.0
+            running.rollout.jumped(seconds)
+        for running in under_way:
+            self._save(running.rollout)
+
     def tick(self, now: float, burning: Mapping[tuple[str, str], str]) -> None:
         """Take every rollout one step further; `burning` is what burns, by model and version."""
         for model, running in self._running.items():
@@ -193,7 +205,7 @@ class Rollouts:
             changed = False
             page = running.page or burning.get((model, rollout.challenger), "")
             if rollout.paused != "foreign_change":
-                for cohort in running.pairs.cohorts(rollout.share):
+                for cohort in running.pairs.cohorts(rollout.share, running.verified):
                     changed |= rollout.observe(cohort, now)
             if changed:
                 self._save(rollout)
@@ -277,7 +289,7 @@ class Rollouts:
     def _look(self, running: _Running, now: float) -> None:
         """Notice that somebody else changed the share, and stop rather than fight."""
         rollout = running.rollout
-        if rollout.paused or now < running.looked + self.look_every:
+        if rollout.paused == "foreign_change" or now < running.looked + self.look_every:
             return
         running.looked = now
         share = self.read(rollout.spec.target)
@@ -285,6 +297,8 @@ class Rollouts:
             log.warning("rollout: model=%s %g%% was set, %g%% is there", rollout.model, rollout.share, share)
             rollout.pause("foreign_change")
             self._save(rollout)
+        elif share is not None:
+            running.verified = now
 
     def _withdraw(self, running: _Running, actor: str, now: float) -> None:
         """A step that has not been sent is not wanted any more."""
@@ -313,9 +327,10 @@ class Rollouts:
             created=now,
             give_up=3_600.0,
         )
-        action = self.engine.propose(order, now, actor)
-        if action is not None:
-            running.last_order = action.id
+        running.last_order = (
+            order.id
+        )  # also where the database fails and nobody knows whether it took the intent
+        self.engine.propose(order, now, actor)
 
     def _add(self, rollout: Rollout) -> _Running:
         running = _Running(rollout, Pairs(rollout.champion, rollout.challenger))

@@ -103,16 +103,26 @@ class Alertmanagers:
         self._next = now + self.spec.resend / 1000
         return self.down
 
+    def jumped(self) -> None:
+        """The machine's clock was set: all is told again at the next `tick`."""
+        self._next = 0.0
+
     @property
     def down(self) -> list[str]:
         """Members that were not told the last time, with the reason."""
         return [f"{member.url}: {member.down}" for member in self._members if member.down]
 
     def silences(self) -> list[dict[str, Any]]:
-        """All silences that any member knows, each once; raises `Retryable` when none answers."""
+        """All silences that any member knows, each once; raises `Retryable` when none answers.
+
+        Members that could not be told the last time are asked only when no other answers: one that takes its
+        connections and says nothing would hold everything up.
+        """
         found: dict[str, dict[str, Any]] = {}
         answered = False
-        for member in self._members:
+        for member in sorted(self._members, key=lambda one: bool(one.down)):
+            if member.down and answered:
+                break
             try:
                 for one in member.api.get("/api/v2/silences") or []:
                     known = found.get(str(one.get("id")))
@@ -120,6 +130,7 @@ class Alertmanagers:
                         found[str(one.get("id"))] = one
                 answered = True
             except (Retryable, Permanent) as error:
+                member.down = str(error)[:300]
                 log.debug("silences of %s: %s", member.url, error)
         if not answered:
             raise Retryable(f"no Alertmanager answers: {', '.join(member.url for member in self._members)}")

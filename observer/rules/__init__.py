@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from observer.config import Config
+from observer.rules.acting import acting_group
 from observer.rules.base import Paper, Thresholds, dump, thresholds
 from observer.rules.models import Watched, model_group
 from observer.rules.objectives import objective_groups
@@ -26,6 +27,8 @@ def write(
     """
     paper = Paper(limits, runbooks.rstrip("/"))
     groups = [service_group(paper, job, has_labels=config.labels is not None)]
+    if config.targets:
+        groups.append(acting_group(paper, config))
     for model, spec in config.models.items():
         groups.append(model_group(paper, Watched(model, (), spec)))
         for name, objective in spec.objectives.items():

@@ -63,6 +63,20 @@ ROLLOUT_EVIDENCE = Metric(
     "",
     "Decimal logarithm of the evidence that the challenger is better, or worse.",
 )
+ACTION_TARGET_AWAY = Metric(
+    "observer_action_target_away",
+    "gauge",
+    ("target",),
+    "",
+    "1 while a target gave no answer when it was last asked; its orders wait and are tried again.",
+)
+ACTIONS_STALLED = Metric(
+    "observer_actions_stalled",
+    "gauge",
+    (),
+    "",
+    "1 while nothing is decided or carried out: the ledger's database is away, or its chain is broken.",
+)
 ALERTMANAGER_DOWN = Metric(
     "observer_alertmanagers_down",
     "gauge",
@@ -82,6 +96,8 @@ ACTING_SECTIONS = {
         ROLLOUT_SHARE,
         ROLLOUT_DIFFERENCE,
         ROLLOUT_EVIDENCE,
+        ACTION_TARGET_AWAY,
+        ACTIONS_STALLED,
         ALERTMANAGER_DOWN,
     ),
 }

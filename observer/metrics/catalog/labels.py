@@ -14,6 +14,7 @@ STATUS_CODES: Mapping[Status, int] = MappingProxyType(
 
 LABELS: Mapping[str, str] = MappingProxyType(
     {
+        "target": "Name under `targets` in the configuration.",
         "model": "Model name; empty where an event named none that is known.",
         "version": "Model version.",
         "segment": "`dimension=value`; empty for all events; `other` for those beyond a cap.",

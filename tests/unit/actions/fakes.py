@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from observer.actions.base import Approval, Order, Progress
+from observer.actions.ledger import EVENTS, FINAL, Action
 from observer.errors import Permanent, Retryable, Unclear
 from observer.model import LedgerRow
 
@@ -109,3 +110,20 @@ def order(key: str = "credit/retrain/incident-1", **changes: Any) -> Order:
 
 def lost() -> Unclear:
     return Unclear("the connection broke while waiting for the answer")
+
+
+def complete(action: Action) -> bool:
+    """Each row follows from the one before; nothing is missing between intent and end."""
+    may_follow = {
+        "intended": {"approved"},
+        "approved": {"attempted"},
+        "attempted": {"accepted", "postponed", "unclear", "attempted", "stuck", "failed"},
+        "postponed": {"attempted", "failed"},
+        "unclear": {"accepted", "attempted", "unclear", "stuck", "failed"},
+        "accepted": {"observed", "succeeded", "failed"},
+        "observed": {"observed", "succeeded", "failed"},
+        "stuck": {"approved", "rejected"},
+    }
+    events = [row.event for row in action.rows]
+    assert all(after in may_follow[one] for one, after in zip(events, events[1:], strict=False)), events
+    return events[0] == "intended" and EVENTS[events[-1]] in FINAL

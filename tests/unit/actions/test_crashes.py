@@ -18,7 +18,7 @@ import pytest
 
 from observer.actions.base import Order, Target
 from observer.actions.engine import ActionEngine
-from observer.actions.ledger import EVENTS, FINAL, Action, Ledger, broken
+from observer.actions.ledger import Action, Ledger, broken
 from observer.actions.retrain.airflow import AirflowDag, Login
 from observer.actions.retrain.command import Command
 from observer.actions.retrain.events import KnativeBroker, Webhook
@@ -28,7 +28,7 @@ from observer.actions.traffic.platform import Object, Patch, Platform
 from observer.actions.traffic.target import Objects, TrafficTarget
 from observer.errors import Retryable, Unclear
 from observer.http import Api, bearer
-from tests.unit.actions.fakes import NOW, Crash, MemoryStore, order
+from tests.unit.actions.fakes import NOW, Crash, MemoryStore, complete, order
 from tests.unit.actions.objects import ALL, FakeObject, status_of
 from tests.unit.actions.vendors import Airflow, Kubeflow, Receiver, event_id, idempotency_key
 from tests.unit.actions.wire import Wire
@@ -280,26 +280,9 @@ def turn(engine: ActionEngine, kind: Kind, now: float) -> float:
         if action.state == "stuck":  # a person looks, and says what is to be done
             verb: Any = "reject" if kind.effects(action.order) else "approve"
             engine.rule(action.id, verb, "token:ann", "I looked", now)
-        elif action.state == "running" and isinstance(engine._targets["pipeline"], Command):
+        elif action.state == "running" and isinstance(engine.targets["pipeline"], Command):
             time.sleep(0.001)
     return now + 10
-
-
-def complete(action: Action) -> bool:
-    """Each row follows from the one before; nothing is missing between intent and end."""
-    may_follow = {
-        "intended": {"approved"},
-        "approved": {"attempted"},
-        "attempted": {"accepted", "postponed", "unclear", "attempted", "stuck", "failed"},
-        "postponed": {"attempted", "failed"},
-        "unclear": {"accepted", "attempted", "unclear", "stuck", "failed"},
-        "accepted": {"observed", "succeeded", "failed"},
-        "observed": {"observed", "succeeded", "failed"},
-        "stuck": {"approved", "rejected"},
-    }
-    events = [row.event for row in action.rows]
-    assert all(after in may_follow[one] for one, after in zip(events, events[1:], strict=False)), events
-    return events[0] == "intended" and EVENTS[events[-1]] in FINAL
 
 
 @pytest.mark.parametrize("name", RETRAINS)

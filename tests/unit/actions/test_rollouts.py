@@ -1,0 +1,205 @@
+"""Rollouts in the control plane: steps are ordered, withdrawn, guarded, and decided by people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from observer.actions.cohorts import Pairs
+from observer.actions.ledger import broken
+from observer.actions.rollout import Rollout, RolloutSpec
+from observer.actions.spec import GuardSpec
+from observer.errors import ConfigError
+from observer.model import (
+    QualityReport,
+)
+from tests.unit.actions.fakes import NOW
+from tests.unit.actions.world import HOUR, World, burning
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_drift_leads_to_one_retraining_and_its_model_is_promoted_on_evidence(restarts: bool) -> None:
+    world = World()
+    world.incident(NOW)
+    world.control.tick(NOW)
+    assert world.kinds == [], "too few labels to learn from"
+    world.cohort(NOW + HOUR, "v1", 500, 0.7)
+    for hour in range(3):
+        world.incident(NOW + hour)
+        world.control.tick(NOW + hour)
+        if restarts:
+            world.restart()
+    assert world.kinds.count("retrain succeeded") == 1
+    world.hours(2, 200, 0.03, restarts=restarts)
+    assert world.kinds[0] == "retrain succeeded"
+    assert world.kinds[-1] == "promote succeeded"
+    assert set(world.kinds[1:-1]) == {"set_weights succeeded"}
+    assert world.splitter.share == 100
+    assert world.control.rollouts.of("credit").result == "promoted"
+    assert world.pipeline.effects.total() == 1
+    assert broken(world.store.rows()) is None
+
+
+def test_a_worse_challenger_is_rolled_back() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.hours(1, 200, -0.06)
+    assert world.kinds[-1] == "rollback succeeded"
+    assert world.splitter.share == 0
+    assert world.control.rollouts.of("credit").result == "rolled_back"
+    assert world.phone.alerts == {}
+
+
+def test_a_person_approves_promotion_from_alertmanager_or_stops_it() -> None:
+    world = World(promote_approval={"mode": "required", "silence": "approve"})
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    hour = 1
+    while not world.kinds or world.kinds[-1] != "promote waiting":
+        world.hours(hour, hour + 1, 0.05)
+        hour += 1
+    ((action, alert),) = world.phone.alerts.items()
+    assert alert.labels["action"] == "promote"
+    matcher = {"name": "action_id", "value": action, "isRegex": False, "isEqual": True}
+    silence = {"id": "s", "status": {"state": "active"}, "matchers": [matcher], "createdBy": "ann"}
+    world.phone.said = [{**silence, "comment": "approve, good"}]
+    world.hours(hour, hour + 30, 0.05)
+    assert world.splitter.share == 100
+    assert world.kinds[-1] == "promote succeeded"
+
+
+def test_weights_changed_by_somebody_else_pause_the_rollout() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.hours(1, 3, 0.05)
+    assert world.splitter.share == 1
+    world.splitter.share = 33.0
+    world.hours(3, 60, 0.05)
+    assert world.control.rollouts.of("credit").paused == "foreign_change"
+    assert world.splitter.share == 33
+
+
+def test_people_start_pause_resume_promote_and_abort() -> None:
+    world = World()
+    rollouts = world.control.rollouts
+    with pytest.raises(ConfigError, match="no rollout"):
+        rollouts.pause("credit", "ann")
+    with pytest.raises(ConfigError, match="two versions"):
+        rollouts.start("credit", "v1", "v1", NOW)
+    rollouts.start("credit", "v1", "v2", NOW)
+    with pytest.raises(ConfigError, match="under way"):
+        rollouts.start("credit", "v1", "v3", NOW)
+    world.hours(1, 3, 0.05)
+    rollouts.pause("credit", "ann")
+    world.hours(3, 30, 0.05)
+    assert world.splitter.share == 1
+    rollouts.resume("credit", NOW + 30 * HOUR)
+    world.hours(30, 34, 0.05)
+    assert world.splitter.share > 1
+    rollouts.abort("credit", "ann", NOW + 34 * HOUR)
+    world.hours(34, 36, 0.05)
+    assert world.splitter.share == 0
+    assert rollouts.of("credit").result == "aborted"
+    with pytest.raises(ConfigError, match="over, aborted"):
+        rollouts.promote("credit", "ann", NOW)
+
+
+def test_a_step_that_waits_at_its_target_is_withdrawn_by_an_abort() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.splitter.away = True
+    world.control.tick(NOW)
+    world.control.tick(NOW + 1)
+    assert world.kinds == ["set_weights approved"]
+    world.control.rollouts.abort("credit", "ann", NOW + 2)
+    world.splitter.away = False
+    world.hours(1, 5, 0.0)
+    assert world.splitter.share == 0
+    assert world.kinds[0] == "set_weights stopped"
+    assert world.control.rollouts.of("credit").result == "aborted"
+
+
+def test_a_page_during_a_gate_rolls_back_at_once() -> None:
+    world = World(promote_approval="required")
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    hour = 1
+    while not world.kinds or world.kinds[-1] != "promote waiting":
+        world.hours(hour, hour + 1, 0.05)
+        hour += 1
+    world.standings = [burning("v2")]
+    for turn in range(4):
+        world.control.tick(NOW + hour * HOUR + turn)
+    assert world.splitter.share == 0
+    assert world.kinds[-2:] == ["promote rejected", "rollback succeeded"]
+
+
+def test_a_rollout_begins_only_where_its_arm_is_empty() -> None:
+    world = World()
+    world.splitter.share = 100.0
+    with pytest.raises(ConfigError, match="100% already; accepted: one that gives it 0%"):
+        world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.splitter.share = 0.0
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.control.rollouts.abort("credit", "ann", NOW)
+    assert world.control.rollouts.of("credit").result == "aborted"
+    assert world.kinds == [], "nothing was sent, so nothing is taken back"
+
+
+@pytest.mark.parametrize(
+    ("guards", "said"),
+    [({"dry_run": True}, "wait dry_run: would advance"), ({"freeze": [{}]}, "wait frozen: nothing starts")],
+)
+def test_guards_hold_rollouts_too(guards: Mapping[str, Any], said: str) -> None:
+    world = World()
+    world.guards = GuardSpec.model_validate({"largest_step": 100, **guards})
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.hours(1, 4, 0.05)
+    assert world.kinds == []
+    assert world.control.rollouts.all()[0][1].startswith(said)
+
+
+def test_a_rejected_step_is_taken_again_after_a_person_resumes() -> None:
+    world = World(approval="required")
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.control.tick(NOW)
+    (action,) = world.control.engine.ledger.open
+    world.control.engine.rule(action.id, "reject", "token:ann", "not now", NOW + 1)
+    world.control.tick(NOW + 2)
+    assert world.control.rollouts.of("credit").paused == "set_weights rejected"
+    world.control.rollouts.resume("credit", NOW + 3)
+    world.control.tick(NOW + 4)
+    world.control.tick(NOW + 5)
+    assert world.kinds == ["set_weights rejected", "set_weights waiting"]
+
+
+def test_equal_arms_under_weights_that_somebody_else_set_are_not_judged() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.hours(1, 3, 0.0)
+    world.splitter.share = 50.0
+    world.hours(3, 30, 0.0)
+    assert world.splitter.share == 50
+    assert world.control.rollouts.of("credit").paused == "foreign_change"
+
+
+def test_a_small_share_of_a_small_stream_is_a_fair_division() -> None:
+    rng, pairs = np.random.default_rng(3), Pairs("v1", "v2")
+    rollout = Rollout("credit", "v1", "v2", RolloutSpec(target="serving"), NOW)
+    rollout.applied(1.0, NOW)
+    for hour in range(336):
+        start = int((NOW + hour * HOUR) * 1000)
+        one = int(rng.binomial(50, 0.01))
+        for version, rows in (("v1", 50 - one), ("v2", one)):
+            if rows:
+                report = QualityReport(
+                    "credit", version, "", "", start, start + 1, "matured", True, rows, rows, ()
+                )
+                pairs.take(replace(report, correct=rows // 2))
+        for cohort in pairs.cohorts(1.0, math.inf):
+            rollout.observe(cohort, NOW + hour * HOUR)
+    assert rollout.ratio.evidence < 4.6
+    assert rollout.design.n > 16_000
