@@ -19,7 +19,7 @@ from observer.model import WindowReport
 from tests.unit.pipeline.service import START, Ticking, config, reference, run
 
 FEATURES, ROWS = 10, 60
-KNOWN, LIVE, CHANGED = 672, 720, 24
+KNOWN, LIVE, CHANGED = 672, 720, 72
 """Windows of history, unchanged ones that count, and ones after the shift."""
 SHIFT = 0.5
 DAY, HOUR = 86_400_000, 3_600_000

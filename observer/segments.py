@@ -87,6 +87,11 @@ class Dimension:
         table = np.array([*(known.get(name, 0) for name in named.names), 0, 0], np.uint8)
         return np.asarray(table[named.codes])
 
+    @property
+    def names(self) -> list[str]:
+        """What all its segments are called, `other` last."""
+        return [self.name(code) for code in (*range(1, len(self.values) + 1), 0)]
+
     def name(self, code: int) -> str:
         """What the segment is called: `dimension=value`."""
         return f"{self.spec.dimension}={self.values[code - 1] if code else OTHER}"

@@ -9,6 +9,9 @@ import numpy as np
 from detectors.statistical.covariance import change
 from detectors.summaries.table import TableSummary
 
+CLEAR = 4.0
+"""Standard errors from which one of many pairs is worth naming."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -34,8 +37,10 @@ class Pair:
     now: float
 
 
-def top_pairs(reference: TableSummary, window: TableSummary, most: int = 5) -> tuple[Pair, ...]:
-    """The largest entries of |W S W - I|, largest first: what the covariance sketch saw.
+def top_pairs(
+    reference: TableSummary, window: TableSummary, most: int = 5, least: float = 0.0
+) -> tuple[Pair, ...]:
+    """The largest entries of |W S W - I|, largest first, if beyond `least` standard errors.
 
     Whitening takes away what follows from other columns, so that a pair is named for its own change rather
     than for that of a third column. None in tables wider than 100 columns, whose sketch is a projection.
@@ -53,13 +58,13 @@ def top_pairs(reference: TableSummary, window: TableSummary, most: int = 5) -> t
             spread[i] if i == j else side[i, j] / (spread[i] * spread[j])
             for side, spread in zip((found.before, found.now), spreads, strict=True)
         ]
-        pairs.append(
-            Pair(
-                found.columns[i],
-                found.columns[j],
-                float(found.moved[i, j]),
-                float(noise * np.sqrt(2.0) if i == j else noise),
-                *map(float, values),
-            )
+        pair = Pair(
+            found.columns[i],
+            found.columns[j],
+            float(found.moved[i, j]),
+            float(noise * np.sqrt(2.0) if i == j else noise),
+            *map(float, values),
         )
+        if abs(pair.moved) >= least * pair.error:
+            pairs.append(pair)
     return tuple(pairs)

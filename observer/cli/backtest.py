@@ -14,9 +14,9 @@ import click
 
 from observer import logs
 from observer.cli.main import config_option
-from observer.cli.replay import timestamp
 from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
+from observer.plain import rounded, timestamp
 
 if TYPE_CHECKING:
     from detectors.watch.backtest import FalseAlarms
@@ -151,7 +151,7 @@ def _line(found: VersionBacktest) -> dict[str, Any]:
                 "watch": one.watch,
                 "opened": timestamp(one.opened),
                 "closed": _time(one.closed),
-                "hours": _rounded(one.lasted(found.end) / 3_600_000),
+                "hours": rounded(one.lasted(found.end) / 3_600_000),
             }
             for one in found.incidents
         ],
@@ -201,8 +201,8 @@ def _watch(watch: WatchBacktest) -> dict[str, Any]:
                 "segment": one.key.segment,
                 "subject": one.key.subject,
                 "statistic": one.key.statistic,
-                "shift": _rounded(one.shift),
-                "standard_deviations": _rounded(
+                "shift": rounded(one.shift),
+                "standard_deviations": rounded(
                     watch.in_deviations.get(one.key.subject)
                     if one.key.statistic == "location" and not one.key.segment
                     else None
@@ -218,7 +218,7 @@ def _simulated(one: FalseAlarms | None) -> dict[str, Any] | None:
     if one is None:
         return None
     rates = {
-        name: dict(zip(("rate", "low", "high"), map(_rounded, one.monthly(alarms)), strict=True))
+        name: dict(zip(("rate", "low", "high"), map(rounded, one.monthly(alarms)), strict=True))
         for name, alarms in (("pages", one.pages), ("tickets", one.tickets))
     }
     return {"runs": one.runs, "windows": one.windows, "days": one.days, "a_month": rates}
@@ -226,7 +226,3 @@ def _simulated(one: FalseAlarms | None) -> dict[str, Any] | None:
 
 def _time(moment: int | None) -> str | None:
     return None if moment is None else timestamp(moment)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.9g}")

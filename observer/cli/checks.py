@@ -7,7 +7,6 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +22,7 @@ from observer.errors import ObserverError
 from observer.exporters.alertmanager import Alertmanagers
 from observer.model import Decoded, Labels, Messages, Origin, Partition, Predictions, Stream
 from observer.pipeline.spec import LearnSpec
+from observer.plain import timestamp
 from observer.references import Reference
 from observer.references import load as load_reference
 from observer.sources.files import FileSource, FilesSpec
@@ -260,8 +260,7 @@ def _told(batch: Predictions | Labels) -> str:
     else:
         code = column.codes[-1]
         value = column.names[code] if code >= 0 else "none"
-    time = datetime.fromtimestamp(int(batch.time[-1]) / 1000, UTC)
-    return f"of {time.isoformat(timespec='seconds').replace('+00:00', 'Z')}: {what} {value}"
+    return f"of {timestamp(int(batch.time[-1]))}: {what} {value}"
 
 
 def _some(names: set[str]) -> str:

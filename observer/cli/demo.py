@@ -15,7 +15,6 @@ from rich.console import Console
 
 from observer import logs
 from observer.app import NoDeadLetters, Service
-from observer.cli.replay import timestamp
 from observer.cli.run import until_signalled
 from observer.clock import SystemClock
 from observer.codecs import Limits
@@ -23,6 +22,7 @@ from observer.config import Config, HttpConfig, LabelConfig, ModelConfig, Stream
 from observer.engines.local import Pace
 from observer.metrics import catalog
 from observer.model import QualityReport, Stream, Task, WindowReport
+from observer.plain import timestamp
 from observer.ports import Reports, Source
 from observer.references import Overrides, Reference, RowLabels, build
 from observer.segments import SegmentSpec

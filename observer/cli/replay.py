@@ -8,8 +8,6 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +17,12 @@ from observer import logs
 from observer.cli.main import config_option
 from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
+from observer.plain import plain, rounded, timestamp
 
 if TYPE_CHECKING:
     from observer.metrics import Metric
     from observer.metrics.values import Snapshot
-    from observer.model import QualityEstimate, QualityReport, Stream, StreamEvidence, WindowReport
+    from observer.model import QualityEstimate, QualityReport, Stream, WindowReport
 
 _STREAMS: tuple[Stream, ...] = ("predictions", "labels")
 _EPILOG = """\b
@@ -31,11 +30,6 @@ Examples:
   observer replay -c observer.yaml --predictions 'march/*.parquet' --labels labels.ndjson.gz
   observer replay -c observer.yaml --predictions march.csv --json | jq 'select(.kind == "finding")'
 """
-
-
-def timestamp(milliseconds: int) -> str:
-    """RFC 3339, UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 class Lines:
@@ -73,11 +67,14 @@ class Lines:
                 "detector": finding.detector,
                 "tier": finding.tier,
                 "since": None if finding.since is None else timestamp(finding.since),
-                "causes": [_cause(cause) for cause in finding.causes],
-                "statistic": _rounded(verdict.statistic),
-                "effect": _rounded(verdict.effect),
-                "p_value": _rounded(verdict.p_value),
-                "threshold": _rounded(verdict.threshold),
+                "causes": plain(finding.causes),
+                "pairs": plain(finding.pairs),
+                "segments": plain(finding.segments),
+                "performance": plain(finding.performance),
+                "statistic": rounded(verdict.statistic),
+                "effect": rounded(verdict.effect),
+                "p_value": rounded(verdict.p_value),
+                "threshold": rounded(verdict.threshold),
                 "n_reference": verdict.n_reference,
                 "n_window": verdict.n_window,
                 "reason": verdict.reason,
@@ -106,10 +103,10 @@ class Lines:
                 "maturity": report.maturity,
                 "predictions": report.predictions,
                 "labelled": report.labelled,
-                "coverage": _rounded(report.coverage),
+                "coverage": rounded(report.coverage),
                 "metric": value.metric,
-                "value": _rounded(value.value),
-                "error": _rounded(value.error),
+                "value": rounded(value.value),
+                "error": rounded(value.error),
                 "rows": value.rows,
             }
             text = f"{value.metric} {value.value:.4g} from {value.rows} labels ({report.maturity})"
@@ -154,26 +151,16 @@ class Lines:
 
 def _estimate(one: QualityEstimate) -> dict[str, Any]:
     return {
-        "value": _rounded(one.value),
-        "low": _rounded(one.low),
-        "high": _rounded(one.high),
+        "value": rounded(one.value),
+        "low": rounded(one.low),
+        "high": rounded(one.high),
         "method": one.method,
         "rows": one.rows,
-        "skill": _rounded(one.skill),
+        "skill": rounded(one.skill),
         "cohorts": one.cohorts,
         "backtest": one.backtest,
         "usable": one.usable,
     }
-
-
-def _cause(cause: StreamEvidence) -> dict[str, Any]:
-    fields = asdict(cause) | {"since": None if cause.since is None else timestamp(cause.since)}
-    return {name: _rounded(value) if isinstance(value, float) else value for name, value in fields.items()}
-
-
-def _rounded(value: float | None) -> float | None:
-    """Nine digits: how sums were split over files shows only in the last of sixteen."""
-    return None if value is None else float(f"{value:.9g}")
 
 
 def _order(entry: tuple[dict[str, Any], str]) -> tuple[str, ...]:

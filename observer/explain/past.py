@@ -9,15 +9,15 @@ from itertools import islice, takewhile
 import numpy as np
 
 from detectors.base import Floats, Numbers
-from detectors.summaries.outcomes import BinaryOutcomes, Outcomes, RegressionOutcomes
+from detectors.summaries.outcomes import BinaryOutcomes
 from detectors.summaries.table import TableSummary
-from detectors.why.decomposition import Losses, decompose, partition
 from detectors.why.impact import calibrated, expected_error, impacts
 from detectors.why.ranking import Said, rank_segments
 from observer.explain.stored import Cohort, StoredModel
-from observer.explain.values import ImpactRanking, LackingError, Performance, Period, SegmentRanking
-from observer.model import Judged
+from observer.explain.values import ImpactRanking, LackingError, SegmentRanking
+from observer.model import Judged, Performance, Period
 from observer.pipeline.inputs import Window
+from observer.pipeline.performance import performance
 from observer.pipeline.quality import Shape, settle
 from observer.references import PREDICTION, SCORE, Reference
 
@@ -26,7 +26,6 @@ WEEK = 7 * 86_400_000
 MOST_WINDOWS = 168
 SEGMENT_ALPHA = 0.05
 """Share of the segments named that did not change, on average at most."""
-_WHOLE = "all"
 
 WindowJudge = Callable[[TableSummary, TableSummary], tuple[Judged, ...]]
 """Every detector's verdict on a window, given its reference first."""
@@ -70,7 +69,7 @@ class Past:
             raise LackingError("a segment has no segments of its own; ask without one")
         if not stored.dimensions:
             raise LackingError("the configuration gives the model no segments")
-        names = [name for dimension in stored.dimensions for name in stored.segments(dimension)]
+        names = [name for dimension in stored.dimensions for name in dimension.names]
         present = stored.windows(self._start)
         now = {name: present[self._version, name] for name in names if (self._version, name) in present}
         before: dict[str, TableSummary] = {}
@@ -118,16 +117,6 @@ class Past:
             raise LackingError("no earlier cohort has matured with enough labels to compare with")
         return found
 
-    def _merged(self, segment: str, starts: Sequence[int]) -> Outcomes | None:
-        merged: Outcomes | None = None
-        for start in starts:
-            cohort = self._stored.cohort(self._version, segment, start)
-            if cohort is not None and merged is not None:
-                merged.merge(cohort.outcomes)  # type: ignore[arg-type]  # of one shape, hence of one class
-            elif cohort is not None:
-                merged = cohort.outcomes
-        return merged
-
     def performance(self) -> Performance:
         """The change of realised loss, split over the segments of each dimension."""
         stored = self._stored
@@ -135,26 +124,13 @@ class Past:
             raise LackingError("quality is split over segments; ask without one")
         if stored.shape is None:
             raise LackingError("no labels are joined, or the model's task is not known yet")
-        cohort = stored.cohort(self._version, "", self._latest)
-        before = self._merged("", self._earliest)
-        assert cohort is not None and before is not None  # noqa: S101, PT018 - both were looked at
-        now = cohort.outcomes
-        by = {}
-        for dimension in stored.dimensions:
-            cells = []
-            for whole, starts in ((before, self._earliest), (now, [self._latest])):
-                merged = {name: self._merged(name, starts) for name in stored.segments(dimension)}
-                cells.append(partition(whole, {name: one for name, one in merged.items() if one is not None}))
-            by[dimension.spec.dimension] = decompose(*cells)
-        return Performance(
-            "mean absolute error" if isinstance(now, RegressionOutcomes) else "error rate",
-            self._period([self._latest]),
-            self._period(self._earliest),
-            cohort.predictions,
-            now.n,
-            before.n,
-            decompose({_WHOLE: Losses.of(before)}, {_WHOLE: Losses.of(now)}),
-            by,
+        return performance(
+            lambda segment, start: stored.cohort(self._version, segment, start),
+            stored.dimensions,
+            stored.shape.zero,
+            stored.spec.window.size,
+            self._earliest,
+            [self._latest],
         )
 
     def impact(self) -> ImpactRanking:
@@ -181,10 +157,17 @@ class Past:
         if self._stored.shape is None:
             return None
         try:
-            labels = self._merged("", self._earliest)
+            starts = self._earliest
         except LackingError:
             return None
-        return labels if isinstance(labels, BinaryOutcomes) else None
+        labels = self._stored.shape.zero()
+        assert isinstance(labels, BinaryOutcomes)  # noqa: S101 - the task is binary
+        for start in starts:
+            cohort = self._stored.cohort(self._version, "", start)
+            assert cohort is not None  # noqa: S101 - it was looked at
+            assert isinstance(cohort.outcomes, BinaryOutcomes)  # noqa: S101 - as above
+            labels.merge(cohort.outcomes)
+        return labels
 
 
 def _earlier_half(starts: Iterable[int], end: int) -> Iterator[int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from observer.errors import Permanent
 from observer.explain.stored import StoredModel
 from observer.pipeline.inputs import Window
+from observer.plain import timestamp
 from observer.references import Reference
 
 
@@ -62,7 +62,7 @@ def compared(stored: StoredModel, question: Question) -> tuple[Window, Reference
     if not window.reference:
         msg = (
             f"the reference of version {window.key.version!r} was still being learnt in the window of"
-            f" {_text(start)}: there is nothing to compare it with"
+            f" {timestamp(start)}: there is nothing to compare it with"
         )
         raise Permanent(msg)
     reference = stored.references.get(window.reference)
@@ -77,7 +77,7 @@ def _absent(stored: StoredModel, question: Question, versions: tuple[str, ...], 
     what += f" version {question.version!r}" if question.version is not None else ""
     segment = question.segment
     if segment:
-        segments = [name for dimension in stored.dimensions for name in stored.segments(dimension)]
+        segments = [name for dimension in stored.dimensions for name in dimension.names]
         if segment not in segments:
             listed = ", ".join(segments) or "none, since the configuration gives it none"
             return f"{what} has no segment {segment!r}; it has: {listed}"
@@ -89,10 +89,6 @@ def _absent(stored: StoredModel, question: Question, versions: tuple[str, ...], 
     low = min(one for one in first if one is not None)
     high = max(one for one in last if one is not None)
     return (
-        f"{what} has no window of {_text(start)}; those kept run from {_text(low)} to {_text(high)},"
-        " without those in which nothing came"
+        f"{what} has no window of {timestamp(start)}; those kept run from {timestamp(low)} to"
+        f" {timestamp(high)}, without those in which nothing came"
     )
-
-
-def _text(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -88,10 +88,6 @@ class StoredModel:
         found = self._inputs.closed(start)
         return {(window.key.version, window.key.segment): window for window in found}
 
-    def segments(self, dimension: Dimension) -> list[str]:
-        """Names of all segments of a dimension."""
-        return [dimension.name(code) for code in (*range(1, len(dimension.values) + 1), 0)]
-
     # Labels
 
     def cohort(self, version: str, segment: str, start: int) -> Cohort | None:

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from typing import Any
 
 from detectors.why import NOTE
 from detectors.why.changes import CategoryChange, NumberChange
 from detectors.why.covariance import Pair
-from detectors.why.decomposition import Decomposition
 from detectors.why.impact import Impact
 from detectors.why.ranking import RankedFeature, RankedSegment
 from detectors.why.slices import Slice
-from observer.model import Judged, StreamEvidence
+from observer.model import Judged, Performance, Period, StreamEvidence
+from observer.plain import plain
 
 
 class LackingError(Exception):
     """A part cannot be given; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """Windows of event time, milliseconds: from the start of the first to the end of the last."""
-
-    start: int
-    end: int
-    windows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +35,6 @@ class SegmentRanking:
 
     baseline: Period
     segments: tuple[RankedSegment, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Performance:
-    """A change of realised loss between labelled cohorts.
-
-    Attributes
-    ----------
-    loss : str
-        `error rate` or `mean absolute error`.
-    cohort, baseline : Period
-    predictions, labelled, baseline_labelled : int
-    change : Decomposition
-        Of all rows together, in one cell.
-    by : mapping
-        Dimension -> the change split over its segments.
-    """
-
-    loss: str
-    cohort: Period
-    baseline: Period
-    predictions: int
-    labelled: int
-    baseline_labelled: int
-    change: Decomposition
-    by: Mapping[str, Decomposition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,33 +97,7 @@ class Explanation:
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
-    """What `json.dumps` takes: times in RFC 3339, numbers to nine digits, None for what is no number."""
-    plain = _plain(explanation)
-    assert isinstance(plain, dict)  # noqa: S101 - of a dataclass
-    return {"kind": "explanation", **plain}
-
-
-_TIMES = {"start", "end", "since"}
-
-
-def _plain(value: object) -> object:
-    names: tuple[str, ...] = getattr(value, "_fields", ())  # of a named tuple
-    if is_dataclass(value):
-        names = tuple(one.name for one in fields(value))
-    if names:
-        named = {name: getattr(value, name) for name in names}
-        return {
-            name: _moment(one) if name in _TIMES and isinstance(one, int) else _plain(one)
-            for name, one in named.items()
-        }
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return float(f"{value:.9g}") if math.isfinite(value) else None
-    return value
-
-
-def _moment(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat().replace("+00:00", "Z")
+    """What `json.dumps` takes; see `observer.plain`."""
+    found = plain(explanation)
+    assert isinstance(found, dict)  # noqa: S101 - of a dataclass
+    return {"kind": "explanation", **found}

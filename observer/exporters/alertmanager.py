@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from observer.errors import Permanent, Retryable, Unclear
 from observer.http import Api, bearer
 from observer.model import Alert
+from observer.plain import timestamp
 from observer.windows import Milliseconds
 
 log = logging.getLogger(__name__)
@@ -165,11 +165,7 @@ class Alertmanagers:
         return {
             "labels": {**self.spec.labels, **alert.labels},
             "annotations": {name: text[:LONGEST] for name, text in alert.annotations.items() if text},
-            "startsAt": _time(alert.starts),
-            "endsAt": _time(ends),
+            "startsAt": timestamp(1000 * alert.starts, "milliseconds"),
+            "endsAt": timestamp(1000 * ends, "milliseconds"),
             **({"generatorURL": alert.link} if alert.link else {}),
         }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -19,6 +19,7 @@ from detectors.watch.online import Heard, OnlineWatch
 from detectors.watch.streams import MINIMA, OutcomeStreams, Reading, TableStreams
 from detectors.watch.watch import Watch
 from observer.judge.spec import Attention, JudgeSpec
+from observer.judge.why import with_pairs, with_segments
 from observer.judge.windows import WindowJudge
 from observer.judge.words import alarms, findings, reported, streams_of
 from observer.model import EvidenceReport, Finding, Judged, Said, StreamEvidence, WindowKey
@@ -125,7 +126,8 @@ class ModelJudge:
             lasting = {(segment, subject) for segment, subject, _ in watching.drifting}
             raised = frozenset(one for one in drifting if one[:2] not in lasting)
         watching.drifting, watching.raised = drifting, raised
-        return replace(said, raised=raised)
+        watching.findings = with_pairs(said.findings, reference, windows[""])
+        return replace(said, findings=watching.findings, raised=raised)
 
     def quality(self, version: str, start: int, cohorts: Mapping[str, Outcomes]) -> Said:
         """Advance the watch of a version's quality; see `observer.ports.Judge`."""
@@ -230,12 +232,16 @@ class ModelJudge:
         watching.dirty = True
         streams = streams_of(watched)
         window = WindowKey(self.model, version, "", start)
+        report = reported(kind, watched, streams, heard)
+        raised = with_segments(
+            findings(window, start + self.window, watched, streams), streams, report.threshold
+        )
         shown = frozenset(name for name, wish in self.attention.items() if wish.tier == "info")
         watching.findings = (
-            *findings(window, start + self.window, watched, streams),
+            *raised,
             *alarms(window, start + self.window, heard, shown),
         )
-        return Said(reported(kind, watched, streams, heard), watching.findings)
+        return Said(report, watching.findings)
 
     def _told(self, kind: Kind, version: str, start: int) -> bool:
         """Whether the watch has seen the window before, or a later one."""

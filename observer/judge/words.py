@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from detectors.evidence.alarm import Tier as Level
 from detectors.watch.online import Heard
 from detectors.watch.watch import Watched
 from observer.model import EvidenceReport, Finding, Judged, StreamEvidence, Tier, WindowKey
+from observer.plain import timestamp
 
 MOST_CAUSES = 20
 """Of one finding; the strongest are named."""
@@ -36,11 +36,6 @@ _MEANING = {
     "absolute_error": "absolute error {rose}, relatively,",
     "calibration": "scores are off the labels",
 }
-
-
-def timestamp(milliseconds: int) -> str:
-    """RFC 3339, UTC, to the minute."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def streams_of(watched: Watched) -> tuple[StreamEvidence, ...]:
@@ -165,6 +160,6 @@ def describe(cause: StreamEvidence) -> str:
     meaning = _MEANING.get(cause.statistic, cause.statistic)
     text = meaning.format(rose="rose" if cause.effect >= 0 else "fell")
     where = f" in {cause.segment}" if cause.segment else ""
-    since = f" since {timestamp(cause.since)}" if cause.since is not None else ""
+    since = f" since {timestamp(cause.since, 'minutes')}" if cause.since is not None else ""
     least = f" (at least {cause.lower:.3g})" if cause.lower > 0 else ""
     return f"{text} by {abs(cause.effect):.3g}{least}{where}{since}, evidence 10^{cause.evidence:.1f}"

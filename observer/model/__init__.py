@@ -16,7 +16,18 @@ from observer.model.events import (
     Stream,
     Task,
 )
-from observer.model.findings import EvidenceReport, Finding, Judged, Said, StreamEvidence, Tier, WindowKey
+from observer.model.findings import (
+    EvidenceReport,
+    Finding,
+    Judged,
+    Performance,
+    Period,
+    Said,
+    SegmentEvidence,
+    StreamEvidence,
+    Tier,
+    WindowKey,
+)
 from observer.model.objectives import BurnAlert, BurnRate, Exhaustion, ObjectiveStanding
 from observer.model.reports import (
     ColumnState,
@@ -48,6 +59,8 @@ __all__ = [
     "ObjectiveStanding",
     "Origin",
     "Partition",
+    "Performance",
+    "Period",
     "Predictions",
     "QualityEstimate",
     "QualityReport",
@@ -56,6 +69,7 @@ __all__ = [
     "Rejected",
     "Said",
     "Schema",
+    "SegmentEvidence",
     "Stream",
     "StreamEvidence",
     "Task",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from detectors.base import Verdict
+from detectors.why.covariance import Pair
+from detectors.why.decomposition import Decomposition
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,6 +85,63 @@ class EvidenceReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentEvidence:
+    """What a watch says of one segment.
+
+    Attributes
+    ----------
+    segment : str
+    evidence : float
+        Decimal logarithm of the mean evidence of its streams.
+    named : bool
+        Whether e-BH names it at the level of pages: of the segments named, hardly any did not change.
+    stream : StreamEvidence
+        The one with the most.
+    """
+
+    segment: str
+    evidence: float
+    named: bool
+    stream: StreamEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Windows of event time, milliseconds: from the start of the first to the end of the last."""
+
+    start: int
+    end: int
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """A change of realised loss between labelled cohorts.
+
+    Attributes
+    ----------
+    loss : str
+        `error rate` or `mean absolute error`.
+    cohort, baseline : Period
+        Now and before.
+    predictions, labelled, baseline_labelled : int
+    change : Decomposition
+        Of all rows together, in one cell.
+    by : mapping
+        Dimension -> the change split exactly over its segments: a changed mix of them, and changes within.
+    """
+
+    loss: str
+    cohort: Period
+    baseline: Period
+    predictions: int
+    labelled: int
+    baseline_labelled: int
+    change: Decomposition
+    by: Mapping[str, Decomposition]
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something worth a person's attention."""
 
@@ -97,6 +157,13 @@ class Finding:
     """The streams that caused it, strongest first; none where a single window's verdict did."""
     since: int | None = None
     """When it began, milliseconds."""
+    pairs: tuple[Pair, ...] = ()
+    """Pairs of columns whose correlation, or columns whose spread, moved most; of findings of `covariance`,
+    and of pages and tickets about inputs."""
+    segments: tuple[SegmentEvidence, ...] = ()
+    """Segments with evidence of their own, most first; of pages and tickets."""
+    performance: Performance | None = None
+    """The change of quality since it began, split into mix and within; of pages and tickets about quality."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from observer.model import Finding, QualityReport, Said, Stream, WindowKey, Wind
 from observer.pipeline.cohorts import CohortKey
 from observer.pipeline.inputs import Window
 from observer.pipeline.monitor import Monitor
+from observer.pipeline.performance import with_performance
 from observer.pipeline.reporting import quality_report, window_report, with_evidence
 from observer.ports import Judge, Reports
 from observer.references import Reference
@@ -68,7 +69,8 @@ class Closing:
                     start, said = watches["quality"]
                     key = CohortKey(version, "", "", start)
                     cohort = quality_report(monitor, key, monitor.final_until, self.horizon, final=True)
-                    self.reports.quality(replace(cohort, findings=said.findings, evidence=said.report))
+                    findings = with_performance(monitor, said.findings)
+                    self.reports.quality(replace(cohort, findings=findings, evidence=said.report))
 
     def _resume(self, monitor: Monitor, judge: Judge, version: str) -> Mapping[str, tuple[int, Said]]:
         reference = monitor.references.get(version)
@@ -186,7 +188,8 @@ class Closing:
         for key in keys:
             report = quality_report(monitor, key, reached, self.horizon, final=True)
             if said is not None and not (key.arm or key.segment):
-                report = replace(report, findings=said.findings, evidence=said.report)
+                findings = with_performance(monitor, said.findings)
+                report = replace(report, findings=findings, evidence=said.report)
             self.reports.quality(self._compared(monitor, key, report))
 
     def _compared(self, monitor: Monitor, key: CohortKey, report: QualityReport) -> QualityReport:

@@ -131,6 +131,15 @@ class Cohorts:
             self.loaded[key] = cohort
         return cohort
 
+    def kept(self, key: CohortKey) -> Cohort | None:
+        """The cohort, if there is one."""
+        return self.get(key) if key in self.known else None
+
+    def starts(self, version: str, last: int) -> list[int]:
+        """Starts of a version's cohorts of all arms and segments, up to `last`, in order."""
+        of = (key for key in self.known if (key.version, key.arm, key.segment) == (version, "", ""))
+        return sorted(key.start for key in of if key.start <= last)
+
     def _key(self, key: CohortKey) -> bytes:
         return storage_key(self.model, key.start, key.version, key.arm, key.segment)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from detectors.base import Floats, Status
 from detectors.quality import evaluate
 from detectors.summaries.histogram import Histogram
 from detectors.summaries.table import TableSummary
+from detectors.why.covariance import CLEAR, Pair, top_pairs
 from observer.model import ColumnState, Finding, Judged, QualityReport, QualityValue, Said, WindowReport
 from observer.pipeline.cohorts import CohortKey
 from observer.pipeline.distributions import distributions
@@ -18,6 +19,7 @@ from observer.pipeline.inputs import Window
 from observer.pipeline.monitor import Monitor
 from observer.ports import Judge
 
+_COVARIANCE = "covariance"
 PROBABILITIES = (0.05, 0.5, 0.95)
 
 
@@ -27,16 +29,25 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
     summary, rows = window.summary, window.summary.n
     reference = monitor.references.get(window.key.version)
     judged: tuple[Judged, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     if not window.reference:
         status: str = "learning"
     elif rows < monitor.spec.window.min_events or reference is None or reference.version != window.reference:
         status = "insufficient"
     else:
         judged = judge.judge(reference.summary, summary)
+        pairs = top_pairs(reference.summary, summary, least=CLEAR) if _of_pairs(judged) else ()
         told = {item.verdict.status for item in judged} or {Status.STABLE}
         status = next((one.value for one in (Status.DRIFT, Status.STABLE) if one in told), "insufficient")
     findings = tuple(
-        Finding(window.key, end, item.subject, item.detector, item.verdict)
+        Finding(
+            window.key,
+            end,
+            item.subject,
+            item.detector,
+            item.verdict,
+            pairs=pairs if item.detector == _COVARIANCE else (),
+        )
         for item in judged
         if item.verdict.status is Status.DRIFT
     )
@@ -54,6 +65,10 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
         if reference is not None and (status == "drift" or (status == "stable" and not window.key.segment))
         else (),
     )
+
+
+def _of_pairs(judged: Sequence[Judged]) -> bool:
+    return any(one.detector == _COVARIANCE and one.verdict.status is Status.DRIFT for one in judged)
 
 
 def with_evidence(report: WindowReport, said: Said) -> WindowReport:

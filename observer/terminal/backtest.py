@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from detectors.watch.backtest import FalseAlarms, Smallest
-from observer.judge.words import describe, timestamp
+from observer.judge.words import describe
 from observer.model import Finding
+from observer.plain import timestamp
 from observer.terminal.words import subject
 
 MOST_LINES = 30
@@ -96,9 +97,7 @@ class VersionBacktest:
 def print_backtest(found: VersionBacktest, console: Console) -> None:
     """Print what would have been raised and missed, false alarms to expect, and the smallest shifts."""
     head = Text(f"{found.model} {found.version}".rstrip(), style="bold")
-    head.append(
-        f"  {found.windows:,} windows, {timestamp(found.first)} to {timestamp(found.end)}", "not bold"
-    )
+    head.append(f"  {found.windows:,} windows, {_minute(found.first)} to {_minute(found.end)}", "not bold")
     console.print(head, highlight=False, soft_wrap=True)
     for watch in found.watches:
         console.print(f"{watch.kind}: {reach(watch)}", highlight=False, soft_wrap=True)
@@ -115,7 +114,7 @@ def reach(watch: WatchBacktest) -> str:
     """Whether the history was long enough to page at all, in words."""
     had = f"{watch.history:,} reference windows"
     if watch.stage == "paging":
-        since = "" if watch.pages_since is None else f" from {timestamp(watch.pages_since)} on"
+        since = "" if watch.pages_since is None else f" from {_minute(watch.pages_since)} on"
         return f"could page{since} ({had}; {watch.needed:,} are needed)"
     if watch.stage == "tickets":
         return f"too little history to page: {had}, {watch.needed:,} are needed; it could raise tickets only"
@@ -145,6 +144,10 @@ def _title(text: str, console: Console, note: str = "") -> None:
     console.print(Text(f"\n{text}", style="bold").append(f"  {note}" if note else "", "not bold dim"))
 
 
+def _minute(milliseconds: int) -> str:
+    return timestamp(milliseconds, "minutes")
+
+
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
@@ -153,7 +156,7 @@ def _alerts(found: VersionBacktest, console: Console) -> None:
     pages = sum(alert.tier == "page" for alert in found.alerts)
     _title(f"Raised: {_count(pages, 'page')}, {_count(len(found.alerts) - pages, 'ticket')}", console)
     for alert in found.alerts[:MOST_LINES]:
-        text = Text(f"  {timestamp(alert.end)}  ")
+        text = Text(f"  {_minute(alert.end)}  ")
         text.append(f"{alert.tier:<8}", _STYLES.get(alert.tier, ""))
         for number, cause in enumerate(causes(alert)):
             text.append(f"\n{'':29}{cause}" if number else cause)
@@ -161,12 +164,8 @@ def _alerts(found: VersionBacktest, console: Console) -> None:
     _more(len(found.alerts), console)
     for incident in found.incidents:
         days = incident.lasted(found.end) / 86_400_000
-        ended = (
-            "and still is, at the end" if incident.closed is None else f"until {timestamp(incident.closed)}"
-        )
-        line = (
-            f"  incident ({incident.watch}) open from {timestamp(incident.opened)} {ended}: {days:.1f} days"
-        )
+        ended = "and still is, at the end" if incident.closed is None else f"until {_minute(incident.closed)}"
+        line = f"  incident ({incident.watch}) open from {_minute(incident.opened)} {ended}: {days:.1f} days"
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -183,7 +182,7 @@ def _missed(found: VersionBacktest, console: Console) -> None:
     _title("Missed: windows of drift on what nothing was raised about within a day", console)
     table = _table("subject", "windows", "first", "last", right=("windows",))
     for one in found.missed[:MOST_LINES]:
-        table.add_row(one.subject, f"{one.windows:,}", timestamp(one.first), timestamp(one.last))
+        table.add_row(one.subject, f"{one.windows:,}", _minute(one.first), _minute(one.last))
     console.print(table)
     _more(len(found.missed), console)
 

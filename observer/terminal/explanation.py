@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from detectors.why.changes import CategoryChange, NumberChange
-from detectors.why.covariance import Pair
+from detectors.why.covariance import CLEAR, Pair
 from detectors.why.decomposition import Decomposition
 from detectors.why.ranking import RankedFeature, RankedSegment
 from observer.explain import Explanation
-from observer.explain.values import Period
+from observer.model import Period
 from observer.terminal.plots import moment, p_text, share, short
 from observer.terminal.words import subject
 
@@ -27,7 +27,6 @@ _POINT = 0.005  # of a share
 _WIDE = 110
 """Columns from which there is room for more."""
 _NUMBER = " >"
-_CLEAR = 4.0  # standard errors from which one of many pairs is worth a line
 _STYLES = {"drift": "bold red", "stable": "green", "insufficient": "yellow"}
 _PARTS = {
     "impact": "likely effect on quality",
@@ -178,7 +177,7 @@ def _number(change: NumberChange) -> Iterator[str]:
 
 
 def _pairs(pairs: Sequence[Pair], console: Console) -> None:
-    clear = [pair for pair in pairs if abs(pair.moved) > _CLEAR * pair.error]
+    clear = [pair for pair in pairs if abs(pair.moved) > CLEAR * pair.error]
     if not clear:
         return
     _title(console, "pairs of columns that go together otherwise", "of normal scores, whitened")

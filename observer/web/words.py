@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 
 from observer.model import Finding, ObjectiveStanding, StreamEvidence
+from observer.plain import timestamp
 
 _NAMES = {
     "location": ("values rose in rank", "values fell in rank"),
@@ -42,7 +43,7 @@ def moment(milliseconds: float | None) -> str:
 
 def iso(milliseconds: float) -> str:
     """RFC 3339, for machines."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return timestamp(milliseconds)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -14,8 +14,8 @@ from detectors.why.covariance import Pair
 from detectors.why.decomposition import Losses, decompose
 from detectors.why.impact import Impact
 from observer.explain import Explanation, as_json
-from observer.explain.values import ImpactRanking, Performance, Period, SegmentRanking
-from observer.model import StreamEvidence
+from observer.explain.values import ImpactRanking, SegmentRanking
+from observer.model import Performance, Period, StreamEvidence
 from observer.terminal.explanation import print_explanation
 
 HOUR = 3_600_000

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from observer.actions.base import Order, Progress, canonical
 from observer.errors import Permanent, Retryable, Unclear
 from observer.http import Api
+from observer.plain import timestamp
 
 TYPE: Final = "io.ml-observer.action"
 
@@ -76,7 +76,7 @@ class KnativeBroker(_Told):
             "ce-type": f"{TYPE}.{order.kind}",
             "ce-source": self._source,
             "ce-subject": "".join(c for c in order.model if c.isascii() and c.isprintable()),
-            "ce-time": datetime.fromtimestamp(order.created, UTC).isoformat().replace("+00:00", "Z"),
+            "ce-time": timestamp(1000 * order.created, "milliseconds"),
             "Content-Type": "application/json",
         }
         self._api.send(self._path, canonical(payload(order)).encode(), headers)

@@ -9,7 +9,7 @@ import pytest
 
 from detectors.base import Status
 from detectors.watch.streams import MINIMA
-from observer.judge.words import MOST_CAUSES, describe, timestamp
+from observer.judge.words import MOST_CAUSES, describe
 from observer.model import StreamEvidence
 from tests.unit.judge.memory import MemoryState, judge, start
 from tests.unit.judge.test_judge import of_tier, tell_all
@@ -35,10 +35,6 @@ def test_every_statistic_has_words(statistic):
     assert statistic not in text or "_" not in statistic
     assert "{" not in text
     assert re.search(r"\w by 0\.123 \(at least", text) or statistic == "absolute_error"
-
-
-def test_times_are_in_utc():
-    assert timestamp(1_700_000_000_000) == "2023-11-14T22:13Z"
 
 
 def test_a_page_is_complete():

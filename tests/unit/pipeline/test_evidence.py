@@ -449,10 +449,11 @@ def test_a_person_closes_incidents_and_what_lasts_pages_again(tmp_path):
 
 
 def test_more_errors_than_before_are_a_page(tmp_path):
-    settings = setting(tmp_path, "6h")
+    settings = setting(tmp_path, "6h", segments=[{"feature": "plan", "values": ["a", "b"]}])
     given = [one for day in range(75) for one in labels_of(day, 0.1 if day < 60 else 0.45)]
     ran = go(settings, split(days(0, 75)), split(given), ends=True)
-    final = {(report.start - MONDAY) // DAY: report for report in ran.reports.qualities if report.final}
+    whole = [report for report in ran.reports.qualities if report.final and not report.segment]
+    final = {(report.start - MONDAY) // DAY: report for report in whole}
     assert sorted(final) == list(range(75))
     assert all(report.evidence is not None for report in final.values())
     assert [final[day].evidence.stage for day in (23, 24, 28)] == ["learning", "tickets", "paging"]
@@ -466,6 +467,18 @@ def test_more_errors_than_before_are_a_page(tmp_path):
     assert final[74].evidence.incident == page.window.start
     assert of_tier(by_day(ran), "page") == []  # the inputs are as before
     assert ran.count(catalog.FINDINGS)["m", "1", "error_rate", "page"] == 1
+    found = page.performance
+    assert found is not None
+    assert (found.cohort.start, found.cohort.end) == (page.since, page.end)
+    assert (found.baseline.start, found.baseline.end, found.baseline.windows) == (MONDAY, page.since, 60)
+    assert found.change.reference_loss == pytest.approx(0.1, abs=0.02)
+    assert found.change.change > 0.2
+    assert list(found.by) == ["plan"]
+    split_up = found.by["plan"]
+    assert split_up.mix + split_up.within == pytest.approx(found.change.change)
+    assert abs(split_up.mix) < split_up.within / 10
+    assert {one.cell for one in split_up.contributions} == {"plan=a", "plan=b"}
+    assert found.labelled == found.predictions == ROWS * found.cohort.windows
 
 
 # Restarts
@@ -489,6 +502,26 @@ def test_a_ticket_of_a_single_window_is_told_again(tmp_path):
     (repeated,) = again.reports.windows
     assert [one.tier for one in repeated.findings if one.subject == "x"].count("ticket") >= 1
     assert repeated.findings == by_day(before)[10].findings
+
+
+def test_a_page_about_quality_is_told_again(tmp_path):
+    settings = setting(tmp_path, "6h")
+    given = [one for day in range(66) for one in labels_of(day, 0.1 if day < 60 else 0.45)]
+    before = go(settings, split(days(0, 66)), split(given))
+    told_before = [report for report in before.reports.qualities if report.final]
+    page_day = next(
+        (r.start - MONDAY) // DAY for r in told_before if any(f.tier == "page" for f in r.findings)
+    )
+    again = tmp_path / "again"
+    again.mkdir()
+    settings = setting(again, "6h")
+    # The cohort of the page is the last that is final when the service stops.
+    predictions, labels = split(days(0, page_day + 2)), split(given[: (page_day + 2) * ROWS])
+    first, second = go(settings, predictions, labels), go(settings, predictions, labels)
+    told = [[r for r in ran.reports.qualities if r.final][-1] for ran in (first, second)]
+    assert [(one.start - MONDAY) // DAY for one in told] == [page_day] * 2
+    assert told[0].findings == told[1].findings
+    assert any(one.performance is not None for one in told[1].findings)
 
 
 def test_where_the_watches_stand_is_told_again_after_a_restart(tmp_path):
