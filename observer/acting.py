@@ -12,10 +12,11 @@ from observer.actions.ledger import Action, Ledger
 from observer.actions.loop import ControlLoop
 from observer.actions.policy import Trigger
 from observer.actions.rollouts import Rollouts
+from observer.actions.shown import brief, rollout_shown, whole
 from observer.actions.traffic.target import TrafficTarget
 from observer.config import Config
 from observer.engines.orders import Orders
-from observer.errors import ConfigError, Permanent, Retryable
+from observer.errors import Absent, ConfigError, Permanent, Retryable
 from observer.exporters.alertmanager import Alertmanagers
 from observer.metrics import Counters, Values, catalog
 from observer.model import ObjectiveStanding
@@ -90,20 +91,25 @@ class Acting:
 
     # What people see
 
+    def revision(self) -> str:
+        """Changes whenever anything that is seen here may have."""
+        control = self._ready()
+        rolling = [
+            (one.id, one.share, one.paused, one.result, one.at_step, len(one.history), one.last, said)
+            for one, said in control.rollouts.all()
+        ]
+        return repr((control.engine.ledger.head, rolling, len(control.evaluations)))
+
     def listed(self) -> list[dict[str, Any]]:
         """All actions, newest first."""
-        return [_brief(one) for one in reversed(list(self._ready().engine.ledger.actions.values()))]
+        return [brief(one) for one in reversed(list(self._ready().engine.ledger.actions.values()))]
 
     def shown(self, name: str) -> dict[str, Any]:
-        """One action, whole; raises `ConfigError` when there is none."""
+        """One action, whole; raises `Absent` when there is none."""
         found = self._ready().engine.ledger.actions.get(name)
         if found is None:
-            raise ConfigError([f"action {name!r:.60}: there is none of this id"])
-        return {
-            **_brief(found),
-            "order": found.order.to_json(),
-            "rows": [row._asdict() for row in found.rows],
-        }
+            raise Absent(f"action {name!r:.60}: there is none of this id")
+        return whole(found)
 
     def exported(self) -> list[dict[str, Any]]:
         """Every row of the ledger, as the database has it now."""
@@ -118,22 +124,7 @@ class Acting:
 
     def rolling(self) -> list[dict[str, Any]]:
         """Every model's latest rollout."""
-        return [
-            {
-                "id": one.id,
-                "model": one.model,
-                "champion": one.champion,
-                "challenger": one.challenger,
-                "started": one.started,
-                "share": one.share,
-                "paused": one.paused,
-                "result": one.result,
-                "said": said,
-                "steps": list(one.spec.steps),
-                "history": [point._asdict() for point in one.history],
-            }
-            for one, said in self._ready().rollouts.all()
-        ]
+        return [rollout_shown(one, said) for one, said in self._ready().rollouts.all()]
 
     # What people decide: carried out by the loop's thread
 
@@ -229,19 +220,3 @@ class Acting:
             return target.read()[0] if isinstance(target, TrafficTarget) else None
         except (Retryable, Permanent):
             return None
-
-
-def _brief(action: Action) -> dict[str, Any]:
-    order = action.order
-    return {
-        "id": action.id,
-        "model": order.model,
-        "action": order.kind,
-        "target": order.target,
-        "state": action.state,
-        "detail": action.detail,
-        "reason": order.why.get("reason", ""),
-        "why": order.why.get("detail", ""),
-        "created": order.created,
-        "attempts": action.attempts,
-    }

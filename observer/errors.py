@@ -25,3 +25,10 @@ class ConfigError(ObserverError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class Absent(ConfigError):
+    """What was asked for does not exist."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__([problem])

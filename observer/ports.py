@@ -180,6 +180,9 @@ class History(Protocol):
     def versions(self, model: str | None = None) -> list[VersionState]:
         """Every model version with its latest windows, by name."""
 
+    def began(self, model: str) -> dict[str, int]:
+        """Start of the first window that is kept of each version, milliseconds."""
+
     def windows(
         self, model: str, version: str, segment: str = "", *, before: int | None = None, limit: int = 100
     ) -> list[WindowReport]:

@@ -24,7 +24,7 @@ def action_alerts(actions: Iterable[Action], base_url: str = "") -> dict[str, Al
         if action.final:
             continue
         order = action.order
-        link = f"{base_url}/actions/{action.id}" if base_url else ""
+        link = f"{base_url}/action?id={action.id}" if base_url else ""
         alerts[action.id] = Alert(
             labels={
                 "alertname": NAME,

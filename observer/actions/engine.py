@@ -14,7 +14,7 @@ from typing import Final
 
 from observer.actions.base import Foreign, Order, Target, Verb
 from observer.actions.ledger import Action, Ledger
-from observer.errors import ConfigError, ObserverError, Permanent, Retryable, Unclear
+from observer.errors import Absent, ConfigError, ObserverError, Permanent, Retryable, Unclear
 from observer.logs import decision
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class ActionEngine:
         self._refresh()
         action = self.ledger.actions.get(action_id)
         if action is None:
-            raise ConfigError([f"action {action_id!r:.60}: there is none of this id"])
+            raise Absent(f"action {action_id!r:.60}: there is none of this id")
         said = {**(via or {}), "detail": comment[:500]}
         state = action.state
         if action.final:

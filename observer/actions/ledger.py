@@ -214,7 +214,8 @@ class Ledger:
         return [action for action in self.actions.values() if not action.final]
 
     def _apply(self, row: LedgerRow) -> None:
-        if row.event == "intended":
-            self.actions[row.action] = Action(Order.from_json(row.data["order"]))
-        self.actions[row.action].apply(row)
+        intended = row.event == "intended"
+        action = Action(Order.from_json(row.data["order"])) if intended else self.actions[row.action]
+        action.apply(row)
+        self.actions[row.action] = action  # only now: others look while this goes on
         self.head, self.length = row.hash, row.number

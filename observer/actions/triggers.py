@@ -59,6 +59,7 @@ def _of(
     if report is not None and report.incident is not None:
         causes = sorted((s for s in report.streams if s.tier == "page"), key=lambda s: -s.evidence)
         began = min((s.since for s in causes if s.since is not None), default=report.incident)
+        told = next((one.id for one in findings if one.tier == "page"), "")
         found.append(
             Trigger(
                 "finding",
@@ -68,7 +69,12 @@ def _of(
                 f"{report.watch} changed: {_named(causes)}",
                 "page",
                 began / 1000,
-                evidence={"watch": report.watch, "incident": report.incident, "streams": _json(causes)},
+                evidence={
+                    "finding": told,
+                    "watch": report.watch,
+                    "incident": report.incident,
+                    "streams": _json(causes),
+                },
             )
         )
     for finding in findings:
@@ -83,7 +89,11 @@ def _of(
                     f"{what}: {finding.verdict.reason}"[:300] if finding.verdict.reason else what,
                     "ticket",
                     finding.window.start / 1000 if finding.since is None else finding.since / 1000,
-                    evidence={"subject": finding.subject, "detector": finding.detector},
+                    evidence={
+                        "finding": finding.id,
+                        "subject": finding.subject,
+                        "detector": finding.detector,
+                    },
                 )
             )
     return found

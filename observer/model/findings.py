@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 from detectors.base import Verdict
@@ -164,6 +165,14 @@ class Finding:
     """Segments with evidence of their own, most first; of pages and tickets."""
     performance: Performance | None = None
     """The change of quality since it began, split into mix and within; of pages and tickets about quality."""
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits that name it, whoever sees it and however often."""
+        window = self.window
+        parts = (window.model, window.version, window.segment, str(window.start), str(self.end))
+        whole = "\0".join((*parts, self.subject, self.detector, self.tier))
+        return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

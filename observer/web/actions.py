@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from observer.errors import ConfigError, Permanent, Retryable
+from observer.errors import Absent, ConfigError, Permanent, Retryable
 from observer.web.access import HEADERS, Access
 
 MOST_BYTES: Final = 1_000_000
@@ -40,6 +40,9 @@ DESCRIBED: Final[Mapping[str, tuple[str, str]]] = {
 
 class ControlPlane(Protocol):
     """What the routes stand on; every method may raise `Retryable`, the deciding ones `ConfigError`."""
+
+    def revision(self) -> str:
+        """Changes whenever anything of it may look different."""
 
     def listed(self) -> list[dict[str, Any]]:
         """All actions, newest first."""
@@ -132,9 +135,10 @@ async def _answered(act: Callable[[Request], Any], request: Request) -> Response
         # In a thread: the database, or the control plane's turn, may take its time.
         answer = await run_in_threadpool(act, request)
         return answer if isinstance(answer, Response) else JSONResponse(answer, headers=HEADERS)
+    except Absent as error:
+        return _said(404, str(error))
     except ConfigError as error:
-        missing = "there is none" in str(error)
-        return _said(404 if missing else 422, str(error))
+        return _said(422, str(error))
     except Retryable as error:
         return _said(503, str(error))
     except Permanent as error:

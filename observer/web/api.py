@@ -147,7 +147,7 @@ def create_app(
     if past is not None:
         access = Access(read_token, token)
         shown = [
-            *pages(past.history, access, past.problems, past.clock, past.version),
+            *pages(past.history, access, past.problems, past.clock, past.version, control),
             *reading(past.history, access, past.problems, past.version, actions=control is not None),
         ]
     return Starlette(

@@ -42,11 +42,11 @@ def recent(windows: Sequence[tuple[int, int, str]], slots: int = 48) -> Markup:
     return _svg(slots * 3, 20, "spark", label, *paths)
 
 
-def gauge(value: float, threshold: float) -> Markup:
-    """Evidence as a part of what pages."""
+def gauge(value: float, threshold: float, counts: str = "page", *, welcome: bool = False) -> Markup:
+    """Evidence as a part of that which pages, or does what `counts` says; `welcome` evidence is good news."""
     part = min(max(value / threshold, 0.0), 1.0) if threshold > 0 else 0.0
-    kind = "g-over" if part >= 1 else "g-near" if part >= 0.5 else "g-well"
-    label = f"evidence 10^{number(value)} of the 10^{number(threshold)} that page"
+    kind = "g-won" if welcome else "g-over" if part >= 1 else "g-near" if part >= 0.5 else "g-well"
+    label = f"evidence 10^{number(value)} of the 10^{number(threshold)} that {counts}"
     return _svg(80, 6, "gauge", label, _rect(0, 0, 80, 6, "g-all"), _rect(0, 0, 80 * part, 6, kind))
 
 
@@ -56,6 +56,12 @@ def budget(remaining: float | None) -> Markup:
     kind = "g-over" if part <= 0 else "g-near" if part < 0.25 else "g-well"
     label = f"{share(remaining)} of the error budget left"
     return _svg(80, 6, "gauge", label, _rect(0, 0, 80, 6, "g-all"), _rect(0, 0, 80 * part, 6, kind))
+
+
+def part(value: float, label: str) -> Markup:
+    """A share of a whole."""
+    wide = 80 * min(max(value, 0.0), 1.0)
+    return _svg(80, 6, "gauge", label, _rect(0, 0, 80, 6, "g-all"), _rect(0, 0, wide, 6, "g-part"))
 
 
 def small(one: Distribution) -> Markup:

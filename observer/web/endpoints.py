@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from observer.errors import Absent
 from observer.model import (
     EvidenceReport,
     Finding,
@@ -20,10 +21,6 @@ from observer.ports import History
 MOST = 1_000
 """Entries of an answer."""
 _LATEST = 1 << 53
-
-
-class AbsentError(Exception):
-    """There is no such thing; the message says what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ class Endpoint:
     Attributes
     ----------
     answer : callable
-        The history and the parameters -> what `gives` says; raises `AbsentError`.
+        The history and the parameters -> what `gives` says; raises `Absent`.
     """
 
     path: str
@@ -124,7 +121,7 @@ def why(history: History, identity: str) -> Why:
     """A finding with what it rests on."""
     finding = history.finding(identity)
     if finding is None:
-        raise AbsentError(f"no finding {identity!r:.60}")
+        raise Absent(f"no finding {identity!r:.60}")
     key = finding.window
     found = history.windows(key.model, key.version, key.segment, before=key.start + 1, limit=1)
     window = next((one for one in found if one.key.start == key.start), None)
@@ -137,11 +134,11 @@ def why(history: History, identity: str) -> Why:
 
 
 def model(history: History, name: str) -> Model:
-    """One model; raises `AbsentError` where none of its windows was kept."""
+    """One model; raises `Absent` where none of its windows was kept."""
     versions = history.versions(name)
     references = history.references(name)
     if not versions and not references:
-        raise AbsentError(f"no model {name!r:.200}")
+        raise Absent(f"no model {name!r:.200}")
     found = [StoredFinding(*row) for row in history.findings(name, limit=50)]
     return Model(name, versions, found, history.objectives(name), references)
 

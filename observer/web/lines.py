@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -71,10 +72,52 @@ def quality(cohorts: Sequence[QualityReport], windows: Sequence[WindowReport], m
     return _json(metric, starts, lines)
 
 
+def rollout(points: Sequence[Mapping[str, float]], limit: float) -> dict[str, str]:
+    """A rollout's difference with its band, its evidence and its share over time: JSON by name.
+
+    `limit`: the evidence, as a power of ten, at which it counts.
+    """
+    if not points:
+        return {}
+    known = [one for one in points if one["upper"] - one["lower"] < 1.0] or list(points)
+    starts = [round(one["end"] * 1000) for one in points]
+    late = known[len(known) // 3 :]  # at first the band is so wide that nothing else could be seen
+    reach = 1.2 * max(max(abs(one["lower"]), abs(one["upper"])) for one in late)
+
+    def values(name: str, factor: float = 1.0) -> list[float]:
+        return [one[name] * factor for one in points]
+
+    difference = [
+        {"label": "no difference", "kind": "limit", "y": [0.0] * len(points)},
+        {"label": "low", "kind": "band", "y": values("lower")},
+        {"label": "high", "kind": "band", "y": values("upper")},
+        {"label": "difference", "kind": "mean", "y": values("estimate")},
+    ]
+    ten = 1 / math.log(10)
+    evidence = [
+        {"label": "decides at", "kind": "limit", "y": [limit] * len(points)},
+        {"label": "better", "kind": "mean", "y": values("better", ten)},
+        {"label": "worse", "kind": "one", "y": values("worse", ten)},
+    ]
+    share = [{"label": "share, %", "kind": "step", "y": values("share")}]
+    return {
+        "difference": _json("difference of rates", starts, difference, (-reach, reach)),
+        "evidence": _json("evidence, log10", starts, evidence),
+        "share": _json("percent", starts, share),
+    }
+
+
 def _value(report: QualityReport, metric: str) -> float | None:
     return next((one.value for one in report.values if one.metric == metric), None)
 
 
-def _json(unit: str, starts: Sequence[int], lines: Sequence[dict[str, Any]]) -> str:
-    plain = {"unit": unit, "x": [start / 1000 for start in starts], "lines": lines}
+def _json(
+    unit: str,
+    starts: Sequence[int],
+    lines: Sequence[dict[str, Any]],
+    range_: tuple[float, float] | None = None,
+) -> str:
+    plain: dict[str, Any] = {"unit": unit, "x": [start / 1000 for start in starts], "lines": lines}
+    if range_ is not None:
+        plain["range"] = range_
     return msgspec.json.encode(plain).decode()

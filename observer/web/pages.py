@@ -15,11 +15,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from observer.errors import Retryable
+from observer.errors import Absent, Retryable
 from observer.ports import Clock, History
-from observer.web import charts, fleet, words
+from observer.web import action_views, charts, fleet, story, words
 from observer.web.access import COOKIE, PAGE_HEADERS, Access
-from observer.web.endpoints import AbsentError
+from observer.web.action_views import ActionViews
+from observer.web.actions import ControlPlane
 from observer.web.reading import AskedError, understand
 from observer.web.views import PARAMETERS, Views
 
@@ -33,10 +34,15 @@ Problems = Callable[[], Iterable[str]]
 
 
 def pages(
-    history: History, access: Access, problems: Problems, clock: Clock, version: str
+    history: History,
+    access: Access,
+    problems: Problems,
+    clock: Clock,
+    version: str,
+    control: ControlPlane | None = None,
 ) -> list[Route | Mount]:
     """The routes of the page, and of what it is made of."""
-    site = _Site(history, access, problems, clock, version)
+    site = _Site(history, access, problems, clock, version, control)
     routes: list[Route | Mount] = [
         Route(path, site.page(name), methods=["GET"]) for path, name in PATHS.items()
     ]
@@ -51,6 +57,10 @@ PATHS = {
     "/finding": "finding",
     "/slo": "slo",
     "/references": "references",
+    "/actions": "actions",
+    "/action": "action",
+    "/rollouts": "rollouts",
+    "/rollout": "rollout",
 }
 
 
@@ -58,13 +68,20 @@ class _Site:
     """Templates over the history."""
 
     def __init__(
-        self, history: History, access: Access, problems: Problems, clock: Clock, version: str
+        self,
+        history: History,
+        access: Access,
+        problems: Problems,
+        clock: Clock,
+        version: str,
+        control: ControlPlane | None,
     ) -> None:
         self._history = history
         self._access = access
         self._problems = problems
         self._clock = clock
-        self._views = Views(history, clock)
+        self._acts = ActionViews(history, control)
+        self._views = Views(history, clock, self._acts)
         self._drawn: dict[str, bytes] = {}
         self._environment = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
@@ -74,7 +91,16 @@ class _Site:
             lstrip_blocks=True,
         )
         self._environment.globals.update(
-            charts=charts, words=words, states=fleet.WORDS, link=link, build=_build(), service=version
+            charts=charts,
+            words=words,
+            stories=story,
+            states=fleet.WORDS,
+            action_looks=action_views.LOOKS,
+            guards=action_views.GUARDS,
+            may_act=bool(access.act),
+            link=link,
+            build=_build(),
+            service=version,
         )
 
     def page(self, name: str) -> Callable[[Request], Any]:
@@ -90,21 +116,23 @@ class _Site:
 
     def _answer(self, name: str, request: Request) -> Response:
         try:
-            mark = self._mark(request)
+            mark = self._mark(name, request)
             if request.headers.get("if-none-match") == mark:
                 return Response(status_code=304, headers={**PAGE_HEADERS, "ETag": mark})
             if mark in self._drawn:  # for somebody else who looks at it too
                 return Response(self._drawn[mark], headers={**PAGE_HEADERS, **_HTML, "ETag": mark})
-            asked = understand(request.query_params.multi_items(), PARAMETERS[name])
-            shown = getattr(self._views, name)(**asked)
+            of_actions = name in action_views.PARAMETERS
+            parameters = (action_views.PARAMETERS if of_actions else PARAMETERS)[name]
+            asked = understand(request.query_params.multi_items(), parameters)
+            shown = getattr(self._acts if of_actions else self._views, name)(**asked)
             answer = self._render(f"{name}.html", 200, {**shown, "here": request.url.path}, {"ETag": mark})
             self._keep(mark, bytes(answer.body))
         except AskedError as error:
             return self._error(400, "That cannot be understood", str(error))
-        except AbsentError as error:
+        except Absent as error:
             return self._error(404, "There is no such thing", str(error))
         except Retryable as error:
-            return self._error(503, "The history cannot be read now", str(error))
+            return self._error(503, "This cannot be read now", str(error))
         return answer
 
     def _keep(self, mark: str, body: bytes) -> None:
@@ -113,9 +141,11 @@ class _Site:
             del drawn[old]
         self._drawn = drawn  # in one step: requests are answered by several threads
 
-    def _mark(self, request: Request) -> str:
-        """Changes when the page may look different: with the history, and every minute."""
-        state = (self._history.revision(), int(self._clock.now() // 60), *self._problems(), str(request.url))
+    def _mark(self, name: str, request: Request) -> str:
+        """Changes when the page may look different: with the history, what is done, and every minute."""
+        acts = self._acts.revision() if name == "model" or name in action_views.PARAMETERS else ""
+        minute = int(self._clock.now() // 60)
+        state = (self._history.revision(), minute, acts, *self._problems(), str(request.url))
         return f'"{blake2b(repr(state).encode("utf-8", "replace"), digest_size=10).hexdigest()}"'
 
     def _error(self, status: int, title: str, text: str) -> Response:

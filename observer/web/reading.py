@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from observer.errors import Retryable
+from observer.errors import Absent, Retryable
 from observer.ports import History
 from observer.web.access import HEADERS, Access
-from observer.web.endpoints import ENDPOINTS, AbsentError, Endpoint, Parameter, Status
+from observer.web.endpoints import ENDPOINTS, Endpoint, Parameter, Status
 from observer.web.openapi import document
 
 
@@ -44,7 +44,7 @@ def reading(
                 return _answer(200, await run_in_threadpool(answer, asked))
             except AskedError as error:
                 return _answer(400, {"error": str(error)})
-            except AbsentError as error:
+            except Absent as error:
                 return _answer(404, {"error": str(error)})
             except Retryable as error:
                 return _answer(503, {"error": str(error)})

@@ -9,6 +9,7 @@ from observer.model import Finding, QualityReport, WindowReport
 from observer.ports import Clock, History
 from observer.web import endpoints, lines
 from observer.web import fleet as states
+from observer.web.action_views import ActionViews
 from observer.web.endpoints import EvidenceAfter, Parameter
 
 _WINDOWS = 60
@@ -38,9 +39,10 @@ PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = {
 class Views:
     """Questions to the history, a method for each page."""
 
-    def __init__(self, history: History, clock: Clock) -> None:
+    def __init__(self, history: History, clock: Clock, acts: ActionViews) -> None:
         self._history = history
         self._clock = clock
+        self._acts = acts
 
     def fleet(self) -> dict[str, Any]:
         """Every model's state."""
@@ -79,6 +81,7 @@ class Views:
         latest = windows[-1] if windows else None
         told = sorted(found.findings, key=lambda one: _importance(one.finding))
         return {
+            **self._acts.of_model(model),
             "found": found,
             "told": [(one.id, one.finding) for one in told[:20]],
             "version": version,

@@ -72,6 +72,13 @@ def share(value: float | None) -> str:
     return f"{value * 100:.3g} %"
 
 
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value * 100:+.2f}".replace("-", "−")
+
+
 def length(milliseconds: float) -> str:
     """A length of time in its two largest units, as `3 d 4 h`."""
     parts: list[str] = []

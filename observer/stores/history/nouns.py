@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
-from observer.model import EvidenceReport, Finding
+from observer.model import EvidenceReport
 
 T = TypeVar("T")
 MOST_STREAMS = 50
@@ -63,11 +62,3 @@ def shortened(report: EvidenceReport) -> EvidenceReport:
     """The report with at most `MOST_STREAMS` streams."""
     ranked = sorted(report.streams, key=lambda one: (not one.tier, -one.evidence))
     return replace(report, streams=tuple(ranked[:MOST_STREAMS]))
-
-
-def finding_id(finding: Finding) -> str:
-    """16 hexadecimal digits that name a finding, whoever sees it and however often."""
-    window = finding.window
-    parts = (window.model, window.version, window.segment, str(window.start), str(finding.end))
-    whole = "\0".join((*parts, finding.subject, finding.detector, finding.tier))
-    return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

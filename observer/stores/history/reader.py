@@ -62,6 +62,14 @@ class HistoryReader:
             for row in rows
         ]
 
+    def began(self, model: str) -> dict[str, int]:
+        """Start of the first window that is kept of each version, milliseconds."""
+        table = tables.WINDOWS
+        wanted = select(table.c.version, func.min(table.c.start)).group_by(table.c.version)
+        wanted = wanted.where(table.c.model == fit(model), table.c.segment == "")
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(wanted)}
+
     def windows(
         self, model: str, version: str, segment: str = "", *, before: int | None = None, limit: int = 100
     ) -> list[WindowReport]:

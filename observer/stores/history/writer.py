@@ -24,7 +24,7 @@ from observer.model import (
 )
 from observer.stores.history import tables
 from observer.stores.history.database import Database
-from observer.stores.history.nouns import encode, finding_id, fit, shortened
+from observer.stores.history.nouns import encode, fit, shortened
 from observer.stores.history.spec import HistorySpec
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class HistoryWriter:
             window = finding.window
             row = {**_of(window.model, window.version), "segment": window.segment, "start": window.start}
             more = {"end": finding.end, "tier": finding.tier, "data": encode(finding)}
-            self._put(tables.FINDINGS, {"id": finding_id(finding), **row, **more})
+            self._put(tables.FINDINGS, {"id": finding.id, **row, **more})
 
     def _put(self, table: Table, row: Row) -> None:
         row = {name: fit(value) for name, value in row.items()}

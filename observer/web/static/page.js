@@ -41,6 +41,7 @@ function style(line, i) {
     open: { stroke: colour("--accent"), width: 1.5, dash: [2, 3] },
     band: { stroke: colour("--line-2"), width: 1 },
     one: { stroke: colour(`--line-${1 + (i % 3)}`), width: 1.25 },
+    step: { stroke: colour("--accent"), width: 2, paths: uPlot.paths.stepped({ align: 1 }) },
   };
   return kinds[line.kind] || kinds.one;
 }
@@ -78,7 +79,8 @@ function draw(figure, again) {
     width, height: 210, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC"),
     cursor: { points: { size: 6 } },
     legend: { live: true },
-    scales: { y: { range: (u, low, high) => { const room = (high - low || Math.abs(high) || 1) * 0.08; return [low >= 0 ? Math.max(low - room, 0) : low - room, high + room]; } } },
+    bands: data.lines.flatMap((line, i) => line.kind === "band" && data.lines[i + 1]?.kind === "band" ? [{ series: [i + 2, i + 1], fill: colour("--band") }] : []),
+    scales: { y: { range: (u, low, high) => { if (data.range) return data.range; const room = (high - low || Math.abs(high) || 1) * 0.08; return [low >= 0 ? Math.max(low - room, 0) : low - room, high + room]; } } },
     axes: [{ ...axis, values: hours }, { ...axis, size: 52, values: (u, ticks) => ticks.map(shown) }],
     series: [{ label: "UTC", value: (u, at) => at === null ? "–" : utc(at) },
       ...data.lines.map((line, i) => ({ label: line.label, spanGaps: false, points: line.kind === "limit" || line.kind === "band" ? { show: false } : spread, value: (u, v) => shown(v), ...style(line, i) }))],
@@ -121,17 +123,25 @@ document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form.act");
   if (!form) return;
   event.preventDefault();
-  const told = form.querySelector("output");
-  told.textContent = "…";
+  const body = JSON.parse(form.dataset.body);
+  for (const field of form.querySelectorAll("[data-field]")) body[field.dataset.field] = field.value;
+  const token = form.querySelector("input[type=password]").value;
+  const tell = (text, refused) => {
+    const told = (form.isConnected ? form : document.getElementById(form.id) || form).querySelector("output");
+    told.textContent = text;
+    told.classList.toggle("refused", refused);
+  };
+  tell("…", false);
   try {
     const answer = await fetch(event.submitter.value, {
       method: "POST",
-      headers: { "Content-Type": "application/json", Authorization: `Bearer ${form.querySelector("input").value}` },
-      body: JSON.stringify({ model: form.dataset.model, version: form.dataset.version }),
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
     });
     const said = await answer.json();
-    told.textContent = said.done || said.error;
-  } catch { told.textContent = "The service does not answer."; }
+    tell(said.done || said.error, !answer.ok);
+    if (answer.ok) update();
+  } catch { tell("The service does not answer.", true); }
 });
 
 // Staying up to date
@@ -141,9 +151,9 @@ let asking = false;
 
 function busy() {
   const active = document.activeElement;
-  const typing = active && active.closest("form.act");
+  const typing = active && active.matches("form.act input");
   const selected = getSelection();
-  return document.hidden || (typing && true) || (selected && !selected.isCollapsed);
+  return document.hidden || typing || (selected && !selected.isCollapsed);
 }
 
 function swap(text) {
@@ -157,12 +167,23 @@ function swap(text) {
     const before = now.querySelector(`#${CSS.escape(figure.id)}`);
     if (before) { before.dataset.chart = figure.dataset.chart; figure.replaceWith(before); }
   }
+  for (const form of next.querySelectorAll("form.act")) keep(now.querySelector(`#${CSS.escape(form.id)}`), form);
   now.replaceChildren(...next.childNodes);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   now.querySelectorAll(".scroll").forEach((one, i) => { if (scrolled[i]) [one.scrollLeft, one.scrollTop] = scrolled[i]; });
   if (focused) find(focused, now)?.focus({ preventScroll: true });
   filter();
   drawAll(false);
+}
+
+// What was typed into a form, and what it was answered, outlives the page around it.
+function keep(before, form) {
+  if (!before) return;
+  if (before.dataset.key === form.dataset.key && before.dataset.body === form.dataset.body) { form.replaceWith(before); return; }
+  for (const input of form.querySelectorAll("input")) input.value = before.querySelector(`#${CSS.escape(input.id)}`)?.value ?? "";
+  const [told, was] = [form.querySelector("output"), before.querySelector("output")];
+  told.textContent = was.textContent;
+  told.className = was.className;
 }
 
 // A link keeps the focus by where it leads, for rows may change places.

@@ -25,7 +25,7 @@ def test_a_waiting_action_says_how_to_answer_and_a_finished_one_is_silent() -> N
     }
     assert "approve ..., reject ..." in alert.annotations["description"]
     assert "expires undone 30 minutes" in alert.annotations["description"]
-    assert alert.link == f"https://observer.example/actions/{action.id}"
+    assert alert.link == f"https://observer.example/action?id={action.id}"
 
     matcher = {"name": "action_id", "value": alert.labels["action_id"], "isRegex": False, "isEqual": True}
     silence = {"id": "s", "status": {"state": "active"}, "matchers": [matcher], "comment": "approve"}

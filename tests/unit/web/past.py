@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +14,10 @@ from observer.stores.history.database import Database
 from observer.stores.history.reader import HistoryReader
 from observer.stores.history.spec import HistorySpec
 from observer.stores.history.writer import HistoryWriter
-from observer.web.api import Past, create_app
+from observer.web.api import Decisions, Past, create_app
 from observer.web.server import Server
 from tests.unit.stores.results import HOUR, START, quality, window
+from tests.unit.web.plane import Moving, acting
 
 NOW = START / 1000 + 100 * 3600
 GOOD = (True, ())
@@ -50,22 +51,33 @@ def fill(writer: HistoryWriter, model: str = "churn", state: str = "stable", col
 
 @contextmanager
 def site(
-    folder: Path, *, read_token: str = "", token: str = "", problem: str = ""
+    folder: Path,
+    *,
+    read_token: str = "",
+    token: str = "",
+    problem: str = "",
+    models: tuple[str, ...] = (),
+    decisions: Decisions | None = None,
 ) -> Iterator[SimpleNamespace]:
-    """A server over an empty history, its writer, and a client."""
+    """A server over an empty history, its writer, and a client; for `models` a control plane too."""
     spec = HistorySpec()
     database = Database(spec.address(folder))
     writer = HistoryWriter(database, spec, lambda: NOW, gather=0.0)
     problems = [problem] if problem else []
     past = Past(HistoryReader(database), lambda: problems, Still(), "1.2.3")
-    app = create_app(lambda _: (b"", "text/plain"), lambda: GOOD, lambda: GOOD, None, token, past, read_token)
-    with (
-        Server(app) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client,
-    ):
+    clock = Moving(NOW)
+    with ExitStack() as open_:
+        control = open_.enter_context(acting(folder, database, clock, *models)) if models else None
+        app = create_app(
+            lambda _: (b"", "text/plain"), lambda: GOOD, lambda: GOOD, decisions, token, past, read_token,
+            control,
+        )  # fmt: skip
+        server = open_.enter_context(Server(app))
+        url = f"http://127.0.0.1:{server.port}"
+        client = open_.enter_context(httpx.Client(base_url=url, timeout=30))
         yield SimpleNamespace(
-            app=app, url=f"http://127.0.0.1:{server.port}", client=client, get=client.get, writer=writer,
-            problems=problems, database=database,
+            app=app, url=url, client=client, get=client.get, writer=writer,
+            problems=problems, database=database, plane=control, clock=clock,
         )  # fmt: skip
     writer.close()
     database.close()

@@ -11,12 +11,12 @@ from tests.unit.stores.results import HOUR, START, window
 from tests.unit.web.past import fill, site, standing
 
 HOSTILE = "\"><script>alert(1)</script>'&{{ 7*7 }}/../\u202eüñ\n"
-PATHS = ("/", "/findings", "/slo", "/references")
+PATHS = ("/", "/findings", "/slo", "/references", "/actions", "/rollouts")
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    with site(tmp_path_factory.mktemp("history")) as one:
+    with site(tmp_path_factory.mktemp("history"), token="act") as one:  # noqa: S106 - of this test only
         fill(one.writer, "calm")
         fill(one.writer, "churn", "page")
         fill(one.writer, "demand", "ticket")
