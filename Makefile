@@ -58,6 +58,10 @@ format: $(READY)  ## format the code and repair what ruff can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+.PHONY: chart
+chart: $(READY)  ## write what of the Helm chart follows from the service
+	@$(BIN)/python -m helm
+
 .PHONY: bench
 bench: $(READY) $(SERVERS)  ## measure speed and memory against the ceilings of this machine
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -82,7 +86,7 @@ setup: $(READY) $(SERVERS)  ## set everything up and run nothing
 .PHONY: clean
 clean:  ## remove everything that these targets made
 	@rm -rf $(VENV) $(CACHE) dist build site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find dashboards detectors documentation observer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find dashboards detectors documentation helm observer tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml uv.lock | python $(UV)
 	@$(UV) sync --frozen --all-extras --python $(PYTHON)
@@ -98,8 +102,8 @@ $(CACHE)/uv/bin/uv: | python
 	@$(CACHE)/uv/bin/pip install --quiet uv
 
 # The servers of the tests: Prometheus and etcd from the distribution, Kafka from Maven (or a broker or Docker
-# engine at hand), the Kubernetes API server from its Go modules.
-$(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py $(READY)
+# engine at hand), the Kubernetes API server and Helm from their Go modules.
+$(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py tests/services/helm.py $(READY)
 	@mkdir -p $(CACHE)
 	@command -v prometheus >/dev/null || .ci/apt-install prometheus
 	@command -v chromium >/dev/null || .ci/apt-install chromium
@@ -113,4 +117,5 @@ $(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py $(READY)
 	@command -v etcd >/dev/null || .ci/apt-install etcd-server
 	@command -v openssl >/dev/null || .ci/apt-install openssl
 	@$(BIN)/python -m tests.services.kubernetes --fetch >/dev/null
+	@$(BIN)/python -m tests.services.helm --fetch >/dev/null
 	@touch $@

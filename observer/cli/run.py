@@ -7,19 +7,27 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from observer import logs
 from observer.cli.main import config_option
 
+if TYPE_CHECKING:
+    from observer.app import Service
+    from observer.config import Config
+    from observer.ports import Clock
+
 _EPILOG = """\b
 Example:
   observer run -c observer.yaml
   curl localhost:9464/metrics
 """
+_ASK_AGAIN = 0.2
 
 
 def until_signalled() -> Callable[[], bool]:
@@ -35,23 +43,55 @@ def until_signalled() -> Callable[[], bool]:
     return stop.is_set
 
 
+def opened(config: Config, clock: Clock, patience: float, stopping: Callable[[], bool]) -> Service:
+    """The service; while another process holds the state, for example its predecessor that is ending, wait.
+
+    Raises
+    ------
+    Retryable
+        As the service does, after `patience` seconds or once told to stop.
+    """
+    from observer.app import Service
+    from observer.errors import Retryable
+
+    log = logging.getLogger("observer")
+    until, told = clock.now() + patience, ""
+    while True:
+        try:
+            return Service(config, clock)
+        except Retryable as error:
+            if clock.now() >= until or stopping():
+                raise
+            if str(error) != told:
+                told = str(error)
+                log.info("%s; waiting for at most %g s", told, until - clock.now())
+        time.sleep(_ASK_AGAIN)
+
+
 @click.command(epilog=_EPILOG)
 @config_option
-def command(path: Path) -> None:
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Wait so long for another process to let go of the state.",
+)
+def command(path: Path, wait: float) -> None:
     """Watch models until SIGTERM: consume events, judge windows, export to Prometheus.
 
     The state folder that the configuration names makes restarts exact: whatever kills the process, the
     next one goes on from the last checkpoint and no event is lost or counted twice. A second Ctrl-C ends
     the process at once, which costs nothing but the reading since that checkpoint.
     """
-    from observer.app import Service
     from observer.clock import SystemClock
     from observer.config import load
 
     config = load(path)
     logs.to_stderr(config.log_level, config.log_format)
     stopping = until_signalled()
-    with Service(config, SystemClock()) as service:
+    with opened(config, SystemClock(), wait, stopping) as service:
         assert service.server is not None  # noqa: S101 - served by default
         log = logging.getLogger("observer")
         log.info("serving http://%s:%d/, metrics at /metrics", service.server.host, service.server.port)

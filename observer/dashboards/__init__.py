@@ -23,6 +23,17 @@ def texts() -> dict[str, str]:
     return {one.name: one.read_text("utf-8") for one in sorted(found, key=lambda one: one.name)}
 
 
+def provisioning(folder: str, prometheus: str) -> dict[str, str]:
+    """Grafana's provisioning files by path; the JSON lies in `folder`, `prometheus` is an address."""
+    found = {}
+    for name in ("dashboards", "datasources"):
+        text = (_HERE / "provisioning" / f"{name}.yaml").read_text("utf-8")
+        for mark, value in (("@FOLDER@", folder), ("@PROMETHEUS@", prometheus)):
+            text = text.replace(mark, json.dumps(value))
+        found[f"{name}/observer.yaml"] = text
+    return found
+
+
 def write(folder: Path, prometheus: str) -> list[Path]:
     """Write what Grafana provisions from files; returns the files.
 
@@ -41,11 +52,8 @@ def write(folder: Path, prometheus: str) -> list[Path]:
     """
     boards = folder / "dashboards" / "observer"
     wanted = {boards / name: text for name, text in texts().items()}
-    for name in ("dashboards", "datasources"):
-        text = (_HERE / "provisioning" / f"{name}.yaml").read_text("utf-8")
-        for mark, value in (("@FOLDER@", str(boards.resolve())), ("@PROMETHEUS@", prometheus)):
-            text = text.replace(mark, json.dumps(value))
-        wanted[folder / "provisioning" / name / "observer.yaml"] = text
+    for name, text in provisioning(str(boards.resolve()), prometheus).items():
+        wanted[folder / "provisioning" / name] = text
     for path, text in wanted.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

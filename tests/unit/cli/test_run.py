@@ -4,7 +4,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from observer.cli.run import until_signalled
+import pytest
+
+from observer.cli.run import opened, until_signalled
+from observer.clock import SystemClock
+from observer.config import load
+from observer.errors import Retryable
 from observer.stores.lmdb import LmdbState
 from tests.unit.cli.conftest import Ran, events, write
 
@@ -44,6 +49,29 @@ def test_a_second_service_is_refused(observer: Observer, tmp_path: Path) -> None
     assert ran.code == 1
     assert "the state is in use by process" in ran.err
     state.close()
+
+
+def test_a_second_service_waits_for_the_first_to_end(tmp_path: Path) -> None:
+    (tmp_path / "observer.yaml").write_text("predictions: {type: files, path: p.ndjson}\nhttp: {port: 0}")
+    write(tmp_path / "p.ndjson", events(1))
+    config = load(tmp_path / "observer.yaml")
+    first = LmdbState(config.state.path)
+    asked = 0
+
+    def stopping() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            first.close()
+        return False
+
+    with opened(config, SystemClock(), 600, stopping) as service:
+        assert service.server is not None
+    assert asked == 2
+    second = LmdbState(config.state.path)
+    with pytest.raises(Retryable, match="in use by process"):
+        opened(config, SystemClock(), 600, lambda: True)
+    second.close()
 
 
 def test_a_signal_asks_to_stop(observer: Observer) -> None:

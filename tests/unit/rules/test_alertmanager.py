@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 SAMPLE = Path(__file__).parents[3] / "examples/alerting/alertmanager.yml"
 
@@ -35,3 +38,32 @@ def test_amtool_finds_nothing_wrong():
 def test_alerts_go_by_severity_and_owner(severity, owner, receiver):
     labels = [f"severity={severity}", *([f"owner={owner}"] if owner else []), "model=churn"]
     assert amtool("config", "routes", "test", f"--config.file={SAMPLE}", *labels) == receiver
+
+
+def test_the_operators_form_says_the_same():
+    def plain(value: Any) -> Any:
+        """As alertmanager.yml has it: names with underscores, matchers as texts, no default that is spelt out."""
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "matchType" in value:
+            return re.sub(r'["\s]', "", "{name}{matchType}{value}".format(**value))
+        names = {"sourceMatch": "source_matchers", "targetMatch": "target_matchers"}
+        return {
+            names.get(k) or re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", k): plain(v)
+            for k, v in value.items()
+        }
+
+    def bare(value: Any) -> Any:
+        if isinstance(value, list):
+            return [bare(item) for item in value]
+        if isinstance(value, dict):
+            return {
+                k: [re.sub(r'["\s]', "", one) for one in v] if k.endswith("matchers") else bare(v)
+                for k, v in value.items()
+            }
+        return value
+
+    operators = yaml.safe_load((SAMPLE.parent / "alertmanagerconfig.yaml").read_text())
+    assert plain(operators["spec"]) == bare(yaml.safe_load(SAMPLE.read_text()))

@@ -1,0 +1,57 @@
+"""Helm, built once from its Go module into `.cache/helm`: `python -m tests.services.helm --fetch`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.services.process import ServiceError
+
+VERSION = "3.18.6"
+ROOT = Path(__file__).parents[2]
+BINARY = ROOT / ".cache" / "helm" / f"helm-{VERSION}"
+CHART = ROOT / "helm" / "observer"
+
+
+def fetch() -> Path:
+    """The binary, built if it is not there."""
+    if BINARY.exists():
+        return BINARY
+    go = shutil.which("go")
+    if go is None:
+        raise ServiceError("no Go of at least 1.24: Helm is built from source")
+    BINARY.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "GOBIN": str(BINARY.parent), "GOFLAGS": "-buildvcs=false"}
+    command = [go, "install", "-trimpath", "-ldflags", "-s -w", f"helm.sh/helm/v3/cmd/helm@v{VERSION}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServiceError(f"go install failed:\n{done.stderr[-2000:]}")
+    (BINARY.parent / "helm").rename(BINARY)
+    return BINARY
+
+
+def run(*arguments: str | Path) -> str:
+    """What Helm prints; raises `ServiceError` with what it says is wrong."""
+    done = subprocess.run([fetch(), *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServiceError((done.stdout + done.stderr).strip())
+    return done.stdout
+
+
+def template(
+    *arguments: str | Path, release: str = "observer", namespace: str = "watch"
+) -> list[dict[str, Any]]:
+    """The objects that the chart makes of values, in the order of their templates."""
+    text = run("template", release, CHART, "--namespace", namespace, "--kube-version", "1.33", *arguments)
+    return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]  # noqa: S506 - a safe loader
+
+
+if __name__ == "__main__" and "--fetch" in sys.argv:
+    os.umask(0o022)
+    print(fetch())
