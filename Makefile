@@ -58,10 +58,6 @@ format: $(READY)  ## format the code and repair what ruff can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-.PHONY: chart
-chart: $(READY)  ## write what of the Helm chart follows from the service
-	@$(BIN)/python -m helm
-
 .PHONY: bench
 bench: $(READY) $(SERVERS)  ## measure speed and memory against the ceilings of this machine
 	@$(BIN)/python -m benchmarks $(ARGS)

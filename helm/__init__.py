@@ -1,12 +1,13 @@
 """What of the chart follows from the service: the values' schema, alerts, dashboards, the table of the docs.
 
-`python -m helm` writes them.
+`python -m documentation` writes them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ ROOT = HERE.parent
 CHART = HERE / "observer"
 COMPOSE = ROOT / "examples" / "compose"
 PAGE = ROOT / "docs" / "kubernetes.md"
-BEGIN, END = "<!-- values: python -m helm -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- values: python -m documentation -->\n", "<!-- end -->\n"
 
 _DEFS: dict[str, Any] = {
     "texts": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -49,12 +50,13 @@ labels: {type: kafka, brokers: "kafka:9092", topic: labels}
 """
 
 
+@cache
 def generated() -> dict[Path, str]:
     """The text of every file that follows from something else."""
     rules = write(parse(_ANY_MODEL, "", {}), thresholds(), runbooks="@RUNBOOKS@", job="@JOB@")
     own = write(load(COMPOSE / "observer.yaml", {}), thresholds())
     boards = provisioning("/var/lib/grafana/observer", "http://prometheus:9090")
-    told = "# Made by `python -m helm`.\n"
+    told = "# Made by `python -m documentation`.\n"
     return {
         CHART / "values.schema.json": json.dumps(schema(), indent=1, ensure_ascii=False) + "\n",
         CHART / "files" / "rules.yaml": told + rules,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import helm
 from documentation import PAGES
 from observer.config.keys import ANY, keys
 from tests.docs.pages import DOCS, ROOT, anchors, links, pages, prose
@@ -71,6 +72,12 @@ def test_every_picture_is_shown():
 def test_generated_pages_are_those_of_the_code(path):
     """If not: `python -m documentation`."""
     assert (ROOT / path).read_text("utf-8") == PAGES[path]()
+
+
+@pytest.mark.parametrize("path", helm.generated(), ids=lambda path: path.name)
+def test_what_of_the_chart_follows_from_the_service_is_as_the_service_has_it(path):
+    """If not: `python -m documentation`."""
+    assert path.read_text("utf-8") == helm.generated()[path]
 
 
 PARENTS = {key.path[:-1] for key in keys()}

@@ -49,7 +49,7 @@ def template(
 ) -> list[dict[str, Any]]:
     """The objects that the chart makes of values, in the order of their templates."""
     text = run("template", release, CHART, "--namespace", namespace, "--kube-version", "1.33", *arguments)
-    return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]  # noqa: S506 - a safe loader
+    return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
 
 
 if __name__ == "__main__" and "--fetch" in sys.argv:

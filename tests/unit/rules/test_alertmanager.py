@@ -42,7 +42,7 @@ def test_alerts_go_by_severity_and_owner(severity, owner, receiver):
 
 def test_the_operators_form_says_the_same():
     def plain(value: Any) -> Any:
-        """As alertmanager.yml has it: names with underscores, matchers as texts, no default that is spelt out."""
+        """As alertmanager.yml has it: names with underscores, matchers as texts."""
         if isinstance(value, list):
             return [plain(item) for item in value]
         if not isinstance(value, dict):
