@@ -31,6 +31,8 @@ class Api:
         Called for each request, so that a token which is renewed in its file is taken up.
     renew : callable
         Called when they were refused (401); the request is then made once more.
+    hushed : bool
+        Errors leave out what the server said: it may repeat a password that it was sent.
     """
 
     def __init__(
@@ -38,10 +40,13 @@ class Api:
         base: str,
         headers: Callable[[], Mapping[str, str]] = dict,
         renew: Callable[[], None] | None = None,
+        *,
+        hushed: bool = False,
     ) -> None:
         self._base = base.rstrip("/")
         self._headers = headers
         self._renew = renew
+        self._hushed = hushed
 
     def get(self, path: str, **params: str) -> Any:
         """The JSON behind a path; None where there is nothing (404)."""
@@ -55,9 +60,9 @@ class Api:
         """As `post`."""
         return self._ask("PATCH", path, content=json.dumps(body, allow_nan=False).encode())
 
-    def send(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:
-        """As `post`, with a body and headers of one's own."""
-        return self._ask("POST", path, content=content, more=headers)
+    def send(self, path: str, content: bytes, headers: Mapping[str, str], *, only_200: bool = False) -> Any:
+        """As `post`, with a body and headers of one's own; `only_200`: another 2xx is a refusal too."""
+        return self._ask("POST", path, content=content, more=headers, only_200=only_200)
 
     def _ask(
         self,
@@ -68,6 +73,7 @@ class Api:
         params: Mapping[str, str] | None = None,
         more: Mapping[str, str] | None = None,
         missing_is_none: bool = False,
+        only_200: bool = False,
         again: bool = True,
     ) -> Any:
         url = self._base + path
@@ -95,9 +101,10 @@ class Api:
             lost = f"{where}: {type(error).__name__} while waiting for the answer"
             raise (Unclear if writes else Retryable)(lost) from error
         code = answer.status_code
-        if code < 300:
+        if code == 200 or (code < 300 and not only_200):
             return _json(body)
-        text = f"{where}: {code} {body[:300].decode(errors='replace').strip()}"
+        said = "" if self._hushed else _redacted(body[:300].decode(errors="replace").strip(), headers)
+        text = f"{where}: {code} {said}".rstrip()
         if code == 401 and self._renew is not None and again:
             self._renew()
             return self._ask(
@@ -107,6 +114,7 @@ class Api:
                 params=params,
                 more=more,
                 missing_is_none=missing_is_none,
+                only_200=only_200,
                 again=False,
             )
         if code == 404 and missing_is_none:
@@ -136,6 +144,12 @@ def _json(body: bytes) -> Any:
         return json.loads(body) if body.strip() else {}
     except ValueError:
         return {}
+
+
+def _redacted(text: str, headers: Mapping[str, str]) -> str:
+    """Without the token that was sent, which a server may repeat."""
+    token = headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    return text.replace(token, "***") if token else text
 
 
 def bearer(token: Callable[[], str]) -> Callable[[], Mapping[str, str]]:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal, NamedTuple, Self
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from typing import Final, Literal, NamedTuple, Self
 
 from detectors.experiment.arms import Arms
 from detectors.experiment.design import DesignTest
 from detectors.experiment.difference import Band, Difference
 from detectors.experiment.fairness import SampleRatio
 from detectors.summaries.packing import pack, unpack
-from observer.actions.spec import ApprovalSpec, ApprovalWish
-from observer.windows import Milliseconds, duration
+from observer.actions.rollout_spec import RolloutSpec
+from observer.windows import duration
 
 Result = Literal["promoted", "rolled_back", "aborted"]
 Verb = Literal["wait", "advance", "promote", "rollback", "pause", "finish"]
@@ -30,6 +28,7 @@ Reason = Literal[
     "held",
     "frozen",
     "dry_run",
+    "gate_closed",
     # advance
     "no_harm",
     "gross_harm_excluded",
@@ -56,58 +55,6 @@ Reason = Literal[
 _TESTS: Final = ("design", "arrival", "errors", "slow")
 HISTORY: Final = 1_000
 """Cohorts whose estimate is kept for the plot."""
-
-
-class RolloutSpec(BaseModel):
-    """How a challenger meets the champion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    target: Annotated[str, Field(min_length=1)]
-    """Name of the traffic target under `targets`."""
-    steps: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 5.0, 20.0, 50.0)
-    """Percent of the traffic that the challenger gets, one after another; promotion is 100."""
-    bake: Annotated[Milliseconds, Field(ge=0)] = 3_600_000
-    """The least time at each step."""
-    minimum: Annotated[int, Field(ge=1)] = 200
-    """Labelled requests of the challenger that each step needs."""
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """Chance that a challenger which is no better is promoted, or one no worse rolled back, for being so."""
-    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Promote one that is not worse by more than this (difference of rates); by default it must be better."""
-    gross: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Once a loss of this much (difference of rates) is excluded, the share jumps to the last step."""
-    guard_alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
-    """The same chance for each guardrail and for the checks that the comparison is fair."""
-    no_data: Annotated[Milliseconds, Field(ge=60_000)] = 6 * 3_600_000
-    """It pauses when no cohort has come for so long, or after the labels' horizon where that is longer."""
-    deadline: Annotated[Milliseconds, Field(ge=60_000)] = 28 * 86_400_000
-    """After so long without a verdict it pauses as inconclusive."""
-    watch: Annotated[Milliseconds, Field(ge=0)] = 86_400_000
-    """After promotion a page about the new version rolls it back, for so long."""
-    start: Literal["by_hand", "after_retrain"] = "by_hand"
-    """`after_retrain`: a retraining that names a new version starts a rollout of it."""
-    approval: ApprovalWish = ApprovalSpec(mode="automatic")
-    """Whose word a step up needs; going back needs nobody's."""
-    promote_approval: ApprovalWish = ApprovalSpec(mode="required")
-    """Whose word promotion needs."""
-    randomised: bool = True
-    """Whether the platform draws the arm for each request; where it does not (sticky sessions, shares by
-    number of replicas) evidence is approximate, and a person must promote."""
-
-    @field_validator("steps")
-    @classmethod
-    def _rising(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
-        if list(steps) != sorted(set(steps)) or not (steps[0] > 0 and steps[-1] < 100):
-            raise ValueError("accepted: percentages that rise, above 0 and below 100, as in [1, 5, 20, 50]")
-        return steps
-
-    @model_validator(mode="after")
-    def _times(self) -> Self:
-        if self.bake * len(self.steps) >= self.deadline:
-            least, most = duration(self.bake * len(self.steps)), duration(self.deadline)
-            raise ValueError(f"deadline: {most}; accepted: more than bake for every step takes, {least}")
-        return self
 
 
 class Cohort(NamedTuple):

@@ -10,8 +10,10 @@ from typing import Protocol
 from observer.actions.base import Approval, Kind, Order
 from observer.actions.cohorts import Pairs
 from observer.actions.engine import SELF, ActionEngine
+from observer.actions.gate import Gate, WebGate
 from observer.actions.ledger import Action
-from observer.actions.rollout import Rollout, RolloutSpec, Step
+from observer.actions.rollout import Rollout, Step
+from observer.actions.rollout_spec import GateSpec, RolloutSpec
 from observer.actions.spec import GuardSpec
 from observer.errors import ConfigError
 from observer.logs import decision
@@ -50,6 +52,8 @@ class _Running:
     """When the share was last asked for, seconds since the epoch."""
     verified: float = 0.0
     """Until when it is known to be as it was set."""
+    asked: tuple[float, str] = (0.0, "")
+    """When the gate was last asked, and why it was closed."""
     said: str = ""
     """The last decision, for people: `wait gathering: ...`."""
 
@@ -81,6 +85,7 @@ class Rollouts:
     local: Callable[[str, float], float]
     maturity: float
     read: Callable[[str], float | None]
+    gate: Callable[[GateSpec], Gate] = WebGate
     look_every: float = 60.0
     """Seconds between looks at a share that nobody should have changed."""
     _running: dict[str, _Running] = field(default_factory=dict)
@@ -213,7 +218,7 @@ class Rollouts:
             if action is not None and not self._settled(running, action, now, page):
                 continue
             self._look(running, now)
-            step = self._guarded(model, now, running.drift, page, rollout)
+            step = self._gated(running, self._guarded(model, now, running.drift, page, rollout), now)
             said = f"{step.verb} {step.reason}: {step.detail}"
             if said != running.said:
                 running.said = said
@@ -233,6 +238,7 @@ class Rollouts:
             if step.verb in ("pause", "finish"):
                 self._save(rollout)
             if step.verb in ("advance", "promote", "rollback"):
+                running.asked = (0.0, "")
                 self._order(running, step, now, SELF)
 
     def _guarded(self, model: str, now: float, drift: bool, page: str, rollout: Rollout) -> Step:
@@ -249,6 +255,19 @@ class Rollouts:
         if frozen and step.verb != "rollback":
             return Step("wait", rollout.share, "frozen", frozen)
         return step
+
+    def _gated(self, running: _Running, step: Step, now: float) -> Step:
+        """Ask the user's own server before the share is raised; as it is configured now."""
+        rollout = running.rollout
+        spec = self.specs(rollout.model)
+        gate = spec.gate if spec is not None else None
+        if gate is None or step.verb not in ("advance", "promote"):
+            return step
+        at, why = running.asked
+        if not why or now >= at + gate.every / 1000:
+            why = self.gate(gate).closed(rollout, step)
+            running.asked = (now, why)
+        return Step("wait", rollout.share, "gate_closed", f"the gate is closed: {why}") if why else step
 
     def _settled(self, running: _Running, action: Action, now: float, page: str) -> bool:
         """Whether the last order has ended, and what that means for the rollout."""

@@ -156,6 +156,10 @@ class _Object(_Section):
         """How it divides traffic."""
         raise NotImplementedError
 
+    def witness(self) -> tuple[Platform, str] | None:
+        """What else shows how traffic is divided, and its name; None for nothing."""
+        return None
+
     def target(self) -> Target:
         """Build it."""
         try:
@@ -166,7 +170,12 @@ class _Object(_Section):
             ) from error
         platform = self.platform()
         thing = KubernetesObject(platform.resource, self.namespace, self.name, self.kubeconfig)
-        return TrafficTarget(platform, thing)
+        witness = self.witness()
+        if witness is None:
+            return TrafficTarget(platform, thing)
+        other, name = witness
+        seen = KubernetesObject(other.resource, self.namespace, name, self.kubeconfig)
+        return TrafficTarget(platform, thing, (other, seen))
 
 
 class _Arms(_Object):
@@ -176,6 +185,19 @@ class _Arms(_Object):
     """Name of its entry."""
 
 
+class RouteSpec(_Section):
+    """The HTTPRoute that KServe writes for an InferenceService in Standard mode: only read."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")]
+    """Of the route, in the same namespace."""
+    champion: Annotated[str, Field(min_length=1)]
+    """Name of its backend."""
+    challenger: Annotated[str, Field(min_length=1)]
+    """Name of its backend."""
+    rule: Annotated[int, Field(ge=0)] = 0
+    """Which of its rules, counted from 0."""
+
+
 class KServeSpec(_Object):
     """A KServe InferenceService, in Knative or Standard mode, as the object itself says."""
 
@@ -183,9 +205,20 @@ class KServeSpec(_Object):
     challenger: str = ""
     """Name of the canary, in Standard mode; in Knative mode it is the latest revision."""
 
+    route: RouteSpec | None = None
+    """Standard mode: a step counts as done once this route, too, divides traffic so. KServe 0.20.0 sizes
+    replicas only, and leaves its routes as they are."""
+
     def platform(self) -> Platform:
         """How it divides traffic."""
         return InferenceService(self.challenger)
+
+    def witness(self) -> tuple[Platform, str] | None:
+        """The route."""
+        if self.route is None:
+            return None
+        route = self.route
+        return HttpRoute(route.champion, route.challenger, route.rule), route.name
 
 
 class InferenceGraphSpec(_Arms):

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from detectors.evidence.alarm import Budget
-from observer.actions.rollout import RolloutSpec
+from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.spec import ActionsSpec
 from observer.actions.targets import TargetSpec, kind_of
 from observer.codecs import AutoSpec, CodecSpec, Limits

@@ -173,7 +173,7 @@ class Platform:
     def settle(self) -> None:
         """Write the status that the platform would, of the object as it is now."""
         thing = self.cluster.read(self.path)
-        status = status_of(self.case.thing, self.target.read()[0], thing["metadata"]["generation"])
+        status = status_of(self.case.thing, thing, self.target.read()[0])
         parents = status.get("parents") or []
         for one in [*status.get("conditions", ()), *(c for p in parents for c in p["conditions"])]:
             one.update(lastTransitionTime="2027-01-15T08:00:00Z", reason="Ready", message="")
@@ -221,7 +221,9 @@ def test_a_rollout_goes_up_and_back_and_changes_nothing_else(platform: Platform)
         engine.tick(now + 2)
         assert (action.state, action.result) == ("succeeded", {"share": float(share)}), action.detail
         assert platform.target.read() == (float(share), float(share))
-        assert platform.rest() == untouched
+        # Promotion makes the canary the predictor, which going back leaves so.
+        swaps = platform.case.spec == CASES["kserve standard"].spec and kind in ("promote", "rollback")
+        assert (platform.rest() == untouched) != swaps
         now, before = now + 10, float(share)
 
 

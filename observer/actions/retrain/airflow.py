@@ -85,7 +85,7 @@ class Login:
     """Headers with a token that Airflow gives for a name and a password, until it is refused."""
 
     def __init__(self, base: str, user: str, password: Callable[[], str]) -> None:
-        self._api = Api(base)
+        self._api = Api(base, hushed=True)
         self._user, self._password = user, password
         self._token = ""
 

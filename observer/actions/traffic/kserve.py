@@ -10,11 +10,11 @@ from observer.actions.traffic.platform import (
     Object,
     Patch,
     Resource,
+    change,
     complaints,
     condition,
     entry,
     observed,
-    weighted,
     whole,
 )
 from observer.errors import Permanent
@@ -22,6 +22,7 @@ from observer.errors import Permanent
 MODE: Final = "serving.kserve.io/deploymentMode"
 _STANDARD: Final = frozenset({"Standard", "RawDeployment"})
 _FORBIDDEN: Final = ("maxReplicas", "scaleTarget", "scaleMetric", "autoScaling", "workerSpec")
+"""What the webhook allows the stable predictor only; it stays with it when a canary takes its place."""
 
 
 def mode(thing: Object) -> Literal["knative", "standard"]:
@@ -53,6 +54,8 @@ class InferenceService:
     def share(self, thing: Object) -> float:
         """What the object asks for."""
         if mode(thing) == "standard":
+            if self._promoted(thing):
+                return 100.0 - sum(float(one.get("trafficPercent") or 0) for one in self._canaries(thing))
             return float(self._canary(thing).get("trafficPercent") or 0)
         percent = thing.get("spec", {}).get("predictor", {}).get("canaryTrafficPercent")
         return 100.0 if percent is None else float(percent)
@@ -65,10 +68,13 @@ class InferenceService:
             return None
         status = thing.get("status", {})
         if mode(thing) == "standard":
-            states = [one for one in status.get("canaryStatuses") or () if one.get("name") == self.challenger]
-            if len(states) != 1 or (self.share(thing) > 0 and not states[0].get("ready")):
+            said = {str(one.get("name")): one for one in status.get("canaryStatuses") or ()}
+            wanted = self._canaries(thing) if self._promoted(thing) else [self._canary(thing)]
+            states = [(one, said.get(_name(one), {})) for one in wanted]
+            if any(not told or (one.get("trafficPercent") and not told.get("ready")) for one, told in states):
                 return None
-            return float(states[0].get("trafficPercent") or 0)
+            total = float(sum(told.get("trafficPercent") or 0 for _, told in states))
+            return 100.0 - total if self._promoted(thing) else total
         component = status.get("components", {}).get("predictor", {})
         traffic = component.get("traffic") or ()
         served = float(sum(one.get("percent") or 0 for one in traffic if one.get("latestRevision")))
@@ -85,13 +91,19 @@ class InferenceService:
                 return [f"{where}: none yet; accepted: a champion that was rolled out at 100% before"]
             return []
         canaries = self._canaries(thing)
-        own = self._canary(thing)
-        others = sum(one.get("trafficPercent") or 0 for one in canaries) - (own.get("trafficPercent") or 0)
         found = []
-        if others + share > 100:
-            found.append(f"spec.canary: percentages sum to {others + share:g}; accepted: at most 100")
-        names = [one.get("predictor", {}).get("name") for one in canaries]
-        names.append(thing.get("spec", {}).get("predictor", {}).get("name"))
+        if self._promoted(thing):
+            if len(canaries) != 1 and share < 100:
+                found.append(f"spec.canary: {len(canaries)} canaries; accepted: one, to go back to")
+        else:
+            own = self._canary(thing)
+            others = sum(one.get("trafficPercent") or 0 for one in canaries if one is not own)
+            if others + share > 100:
+                found.append(f"spec.canary: percentages sum to {others + share:g}; accepted: at most 100")
+        names = [_name(one) for one in canaries]
+        names.append(str(thing.get("spec", {}).get("predictor", {}).get("name", "")))
+        if not names[-1]:
+            found.append("spec.predictor.name: none; accepted: a name, under which it can be gone back to")
         found += [
             f"spec.canary: the name {name} is given twice" for name in {*names} if names.count(name) > 1
         ]
@@ -110,14 +122,31 @@ class InferenceService:
         percent = whole(share)
         if mode(thing) == "knative":
             return {"spec": {"predictor": {"canaryTrafficPercent": percent}}}
-        self._canary(thing)
-        named = [{**one, "name": one.get("predictor", {}).get("name")} for one in self._canaries(thing)]
-        changed = weighted(named, {self.challenger: percent}, field="trafficPercent")
-        return {
-            "spec": {
-                "canary": [{key: value for key, value in one.items() if key != "name"} for one in changed]
-            }
-        }
+        if self._promoted(thing):
+            percent = 100 - percent
+            return {"spec": {"canary": [{**one, "trafficPercent": percent} for one in self._canaries(thing)]}}
+        own = self._canary(thing)
+        changed = [{**one, "trafficPercent": percent} if one is own else one for one in self._canaries(thing)]
+        return {"spec": {"canary": changed}}
+
+    def promote(self, thing: Object) -> Patch:
+        """Knative: 100%, at which the revision is rolled out; Standard: the canary becomes the predictor.
+
+        The champion stays as a canary at 0%, so that going back takes no restart; what scales stays where it
+        is.
+        """
+        if mode(thing) == "knative" or self._promoted(thing):
+            return self.patch(thing, 100)
+        stable = dict(thing.get("spec", {}).get("predictor", {}))
+        own = self._canary(thing)
+        scaling = {key: stable[key] for key in (*_FORBIDDEN, "minReplicas") if key in stable}
+        fresh = {**own.get("predictor", {}), **scaling}
+        before = {key: value for key, value in stable.items() if key not in _FORBIDDEN}
+        canaries = [
+            {**one, "trafficPercent": 0, **({"predictor": before} if one is own else {})}
+            for one in self._canaries(thing)
+        ]
+        return {"spec": {"predictor": change(stable, fresh), "canary": canaries}}
 
     def why(self, thing: Object) -> str:
         """The conditions that are not true."""
@@ -128,5 +157,15 @@ class InferenceService:
         return canaries
 
     def _canary(self, thing: Object) -> Mapping[str, Any]:
-        named = [{**one, "name": one.get("predictor", {}).get("name")} for one in self._canaries(thing)]
-        return entry(named, self.challenger, "spec.canary[].predictor.name")
+        canaries = self._canaries(thing)
+        entry([{"name": _name(one)} for one in canaries], self.challenger, "spec.canary[].predictor.name")
+        return next(one for one in canaries if _name(one) == self.challenger)
+
+    def _promoted(self, thing: Object) -> bool:
+        """Standard: whether the challenger is the predictor itself."""
+        name = thing.get("spec", {}).get("predictor", {}).get("name")
+        return bool(self.challenger) and name == self.challenger
+
+
+def _name(canary: Mapping[str, Any]) -> str:
+    return str(canary.get("predictor", {}).get("name", ""))

@@ -37,6 +37,10 @@ class LocalSplit:
         """The share alone."""
         return {"share": whole(share)}
 
+    def promote(self, thing: Object) -> Patch:
+        """The whole traffic."""
+        return self.patch(thing, 100)
+
     def why(self, _: Object) -> str:
         """Nothing."""
         return ""

@@ -83,6 +83,10 @@ class _Pair:
         changed = weighted(self._entries(thing), weights, self.name_key, self.weight_key)
         return self._changed(thing, changed)
 
+    def promote(self, thing: Object) -> Patch:
+        """The whole traffic."""
+        return self.patch(thing, 100)
+
     def why(self, thing: Object) -> str:
         """The conditions that are not true."""
         return complaints(thing)

@@ -44,8 +44,25 @@ class Platform(Protocol):
     def patch(self, thing: Object, share: float) -> Patch:
         """The change that makes the object ask for the share; nothing else of it changes."""
 
+    def promote(self, thing: Object) -> Patch:
+        """As `patch` to 100, the way the vendor makes a challenger the new champion."""
+
     def why(self, thing: Object) -> str:
         """What the platform says of itself while it has not settled."""
+
+
+def change(old: Mapping[str, Any], new: Mapping[str, Any]) -> Patch:
+    """The merge patch that makes one of the other: what is gone becomes null."""
+    patch: Patch = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            inner = change(before, value)
+            if inner:
+                patch[key] = inner
+        elif key not in old or value != before:
+            patch[key] = value
+    return patch
 
 
 def condition(thing: Object, kind: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from observer.actions.base import Foreign, Order, Progress
@@ -39,19 +40,36 @@ class TrafficTarget:
 
     An order's parameters are `share`, percent, and `before`, the share that the decision was made under. What
     an object asks for that is neither was set by somebody else, and is not fought over.
+
+    Parameters
+    ----------
+    witness : platform and object, optional
+        What really divides the traffic, where the platform writes it for itself: only read.
     """
 
     can_be_asked = True
     deduplicates = True
 
-    def __init__(self, platform: Platform, thing: Objects) -> None:
+    def __init__(
+        self, platform: Platform, thing: Objects, witness: tuple[Platform, Objects] | None = None
+    ) -> None:
         self._platform = platform
         self._thing = thing
+        self._witness = witness
 
     def read(self) -> tuple[float, float | None]:
         """The share that the object asks for, and that which the platform serves; None: not settled."""
         thing = self._thing.read()
-        return self._platform.share(thing), self._platform.served(thing)
+        return self._platform.share(thing), self._served(thing)
+
+    def _served(self, thing: Object) -> float | None:
+        """What the platform says; with a witness only where that says the same."""
+        served = self._platform.served(thing)
+        if self._witness is None or served is None:
+            return served
+        platform, other = self._witness
+        seen = platform.served(other.read())
+        return served if seen is not None and abs(seen - served) < 0.5 else None
 
     def send(self, order: Order) -> str:
         """Patch the object; nothing where it asks for the share already."""
@@ -65,7 +83,8 @@ class TrafficTarget:
             if problems:
                 raise Permanent(f"{self._thing.name}: " + "; ".join(problems))
             version = thing["metadata"].get("resourceVersion")
-            change = {**self._platform.patch(thing, wanted), "metadata": {"resourceVersion": version}}
+            made = self._platform.promote if order.kind == "promote" else self._to(wanted)
+            change = {**made(thing), "metadata": {"resourceVersion": version}}
             try:
                 patched = self._thing.patch(change)
             except Conflict as error:
@@ -89,7 +108,7 @@ class TrafficTarget:
         thing = self._thing.read()
         if not self._same(thing, wanted):
             return Progress("foreign", self._foreign(thing, wanted))
-        served = self._platform.served(thing)
+        served = self._served(thing)
         if served is not None and abs(served - wanted) < 0.5:
             return Progress("succeeded", f"{wanted:g}% served", {"share": served})
         said = "not settled" if served is None else f"{served:g}% served"
@@ -109,9 +128,14 @@ class TrafficTarget:
                 return missing
             thing = self._thing.read()
             problems = self._platform.problems(thing, self._platform.share(thing))
+            if self._witness is not None:
+                self._witness[0].share(self._witness[1].read())
         except (Permanent, Retryable) as error:
             return [str(error)]
         return [f"{self._thing.name}: {problem}" for problem in problems]
+
+    def _to(self, share: float) -> Callable[[Object], Patch]:
+        return lambda thing: self._platform.patch(thing, share)
 
     def _same(self, thing: Object, share: float) -> bool:
         return abs(self._platform.share(thing) - share) < 1e-6

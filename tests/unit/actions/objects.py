@@ -20,6 +20,7 @@ PREDICTOR = {
     "minReplicas": 4,
     "model": {"name": "model", "modelFormat": {"name": "sklearn"}, "storageUri": "s3://m/v1"},
 }
+FRESH = {"name": "model", "modelFormat": {"name": "onnx"}, "storageUri": "s3://m/v2", "runtime": "triton"}
 KNATIVE = {
     "metadata": META,
     "spec": {"predictor": {**PREDICTOR, "canaryTrafficPercent": 10}},
@@ -42,8 +43,8 @@ KNATIVE = {
 STANDARD = {
     "metadata": {**META, "annotations": {"serving.kserve.io/deploymentMode": "Standard"}},
     "spec": {
-        "predictor": {**PREDICTOR, "name": "v1"},
-        "canary": [{"trafficPercent": 10, "predictor": {**PREDICTOR, "name": "v2"}}],
+        "predictor": {**PREDICTOR, "name": "v1", "maxReplicas": 8},
+        "canary": [{"trafficPercent": 10, "predictor": {"name": "v2", "minReplicas": 2, "model": FRESH}}],
     },
     "status": {
         "observedGeneration": 3,
@@ -127,16 +128,19 @@ def merged(thing: Any, patch: Any) -> Any:
     return out
 
 
-def status_of(thing: Object, share: float, generation: int) -> dict[str, Any]:
+def status_of(like: Object, thing: Object, share: float) -> dict[str, Any]:
     """The status that its controller writes once the challenger's share of an object is served."""
-    status = copy.deepcopy(thing["status"])
+    status, generation = copy.deepcopy(like["status"]), thing["metadata"]["generation"]
     if "observedGeneration" in status:
         status["observedGeneration"] = generation
     parents = status.get("parents", ())
     for one in [*status.get("conditions", ()), *(c for parent in parents for c in parent["conditions"])]:
         one["observedGeneration"] = generation
-    for one in status.get("canaryStatuses", ()):
-        one["trafficPercent"] = int(share)
+    if "canaryStatuses" in status:
+        status["canaryStatuses"] = [
+            {"name": one["predictor"]["name"], "ready": True, "trafficPercent": one["trafficPercent"]}
+            for one in thing["spec"]["canary"]
+        ]
     traffic = status.get("components", {}).get("predictor", {}).get("traffic")
     if traffic:
         traffic[0]["percent"], traffic[1]["percent"] = int(share), 100 - int(share)

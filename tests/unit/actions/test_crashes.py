@@ -169,10 +169,9 @@ class Cluster(FakeObject):
     def read(self) -> Object:
         self.world.point()
         self.world.trouble(Retryable)
-        generation = self.thing["metadata"]["generation"]
         if self.world.rng.random() < 0.4:  # its controller has come round
             share = self.platform.share(self.thing)
-            self.thing["status"] = status_of(self.thing, share, generation)
+            self.thing["status"] = status_of(self.thing, self.thing, share)
         self.world.point()
         return super().read()
 
@@ -250,7 +249,7 @@ TRAFFIC = {
 
 
 def step(share: float, before: float | None) -> Order:
-    kind: Any = "rollback" if before is None else "set_weights"
+    kind: Any = "rollback" if before is None else "promote" if share == 100 else "set_weights"
     return order(f"step-{share}", kind=kind, parameters={"share": share, "before": before})
 
 

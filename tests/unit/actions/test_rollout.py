@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from detectors.experiment.arms import Arms
-from observer.actions.rollout import Cohort, Rollout, RolloutSpec, Step
+from observer.actions.rollout import Cohort, Rollout, Step
+from observer.actions.rollout_spec import RolloutSpec
 
 HOUR = 3_600.0
 START = 1_800_000_000.0

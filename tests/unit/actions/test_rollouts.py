@@ -12,13 +12,16 @@ import pytest
 
 from observer.actions.cohorts import Pairs
 from observer.actions.ledger import broken
-from observer.actions.rollout import Rollout, RolloutSpec
+from observer.actions.retrain.events import sign
+from observer.actions.rollout import Rollout
+from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.spec import GuardSpec
 from observer.errors import ConfigError
 from observer.model import (
     QualityReport,
 )
 from tests.unit.actions.fakes import NOW
+from tests.unit.actions.server import Request, served
 from tests.unit.actions.world import HOUR, World, burning
 
 
@@ -203,3 +206,42 @@ def test_a_small_share_of_a_small_stream_is_a_fair_division() -> None:
             rollout.observe(cohort, NOW + hour * HOUR)
     assert rollout.ratio.evidence < 4.6
     assert rollout.design.n > 16_000
+
+
+@pytest.mark.parametrize("answers", [[], [500, 403, 202], ["drop"]])
+def test_a_gate_is_asked_before_each_step_up_and_only_200_opens_it(answers: list[Any]) -> None:
+    def answer(request: Request) -> Any:
+        assert request.headers["authorization"] == "Bearer s3cret"
+        assert request.headers["x-observer-signature"] == "sha256=" + sign(request.body, "hush")
+        assert (request.path, request.json["rollout"][:10]) == ("/steps?of=credit", "credit/v2/")
+        return 200, {}
+
+    with served(answer) as server:
+        server.faults = list(answers)
+        gate = {"url": f"{server.url}/steps?of=credit", "token": "s3cret", "secret": "hush"}
+        world = World(gate=gate)
+        world.control.rollouts.start("credit", "v1", "v2", NOW)
+        for turn, _ in enumerate(answers):
+            world.control.tick(NOW + 61 * turn)
+            world.control.tick(NOW + 61 * turn + 30)
+            assert world.kinds == []
+            assert world.control.rollouts.all()[0][1].startswith("wait gate_closed: the gate is closed: POST")
+        assert len(server.seen) == len(answers), "not more often than once a minute"
+        world.hours(1, 200, 0.05)
+        wanted = [request.json["wanted"] for request in server.seen[len(answers) :]]
+        assert world.control.rollouts.of("credit").result == "promoted"
+        actions = world.control.engine.ledger.actions.values()
+        assert wanted == [action.order.parameters["share"] for action in actions]
+        assert wanted[-1] == 100
+
+
+def test_going_back_asks_no_gate_and_the_bearer_is_kept_nowhere() -> None:
+    with served(lambda _: (200, {})) as server:
+        world = World(gate={"url": server.url, "token": "s3cret-token", "secret": "hush-hush"})
+        world.control.rollouts.start("credit", "v1", "v2", NOW)
+        world.hours(1, 200, -0.06)
+        assert world.control.rollouts.of("credit").result == "rolled_back"
+        assert {request.json["verb"] for request in server.seen} == {"advance"}
+        kept = b"".join(world.states.kept.values()) + repr(world.store.kept).encode()
+        assert b"s3cret-token" not in kept
+        assert b"hush-hush" not in kept

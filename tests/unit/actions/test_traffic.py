@@ -13,13 +13,14 @@ from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Ledger
 from observer.actions.traffic.kserve import InferenceService
 from observer.actions.traffic.pairs import Experiment, HttpRoute, InferenceGraph, SeldonDeployment
-from observer.actions.traffic.platform import Platform
+from observer.actions.traffic.platform import Platform, change
 from observer.actions.traffic.target import TrafficTarget
 from observer.errors import Permanent
 from tests.unit.actions.fakes import NOW, MemoryStore, order
 from tests.unit.actions.objects import (
     ALL,
     EXPERIMENT,
+    FRESH,
     GRAPH,
     KNATIVE,
     ROUTE,
@@ -27,8 +28,12 @@ from tests.unit.actions.objects import (
     STANDARD,
     FakeObject,
     merged,
+    status_of,
 )
 
+THINGS = st.dictionaries(
+    st.sampled_from("abc"), st.integers(0, 2) | st.dictionaries(st.sampled_from("ab"), st.integers(0, 2))
+)
 EACH = pytest.mark.parametrize(("platform", "thing"), ALL, ids=lambda one: type(one).__name__)
 
 
@@ -211,3 +216,48 @@ def test_access_is_proved_without_changing_anything() -> None:
     thing.thing["spec"]["candidates"].append({"name": "v4", "weight": 1})
     assert "3 entries" in target.check()[0]
     assert thing.patches == 0
+
+
+def test_promotion_in_standard_mode_makes_the_canary_the_predictor_and_keeps_the_way_back() -> None:
+    thing = FakeObject(STANDARD)
+    target = TrafficTarget(InferenceService("v2"), thing)
+    target.send(order("promote", kind="promote", parameters={"share": 100, "before": 10}))
+    spec = thing.thing["spec"]
+    stable = {**STANDARD["spec"]["predictor"], "name": "v2", "model": FRESH}  # type: ignore[index]
+    assert spec["predictor"] == stable, "its own model, the champion's replicas"
+    before = {key: value for key, value in STANDARD["spec"]["predictor"].items() if key != "maxReplicas"}  # type: ignore[index]
+    assert spec["canary"] == [{"trafficPercent": 0, "predictor": before}]
+    assert target.check() == []
+    assert target.read() == (100.0, None), "not settled: the status is of the canary that was"
+    thing.thing["status"] = status_of(STANDARD, thing.thing, 100)
+    assert target.read() == (100.0, 100.0)
+    target.send(order("back", kind="rollback", parameters={"share": 0, "before": None}))
+    assert thing.thing["spec"]["predictor"] == stable
+    assert thing.thing["spec"]["canary"] == [{"trafficPercent": 100, "predictor": before}]
+    thing.thing["status"] = status_of(STANDARD, thing.thing, 0)
+    assert target.read() == (0.0, 0.0)
+
+
+def test_a_step_counts_once_the_route_divides_traffic_so_too() -> None:
+    thing, route = FakeObject(STANDARD), FakeObject(ROUTE)
+    witness = (HttpRoute("v1", "v2", rule=1), route)
+    target = TrafficTarget(InferenceService("v2"), thing, witness)
+    assert target.check() == []
+    target.send(shift(20))
+    thing.thing["status"] = status_of(STANDARD, thing.thing, 20)
+    progress = target.progress(shift(20), "")
+    assert (progress.state, route.patches) == ("running", 0)
+    route._write(HttpRoute("v1", "v2", rule=1).patch(route.thing, 20))
+    assert target.progress(shift(20), "").state == "succeeded"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"), st.integers(0, 2) | st.dictionaries(st.sampled_from("ab"), st.integers(0, 2))
+    ),
+    st.dictionaries(
+        st.sampled_from("abc"), st.integers(0, 2) | st.dictionaries(st.sampled_from("ab"), st.integers(0, 2))
+    ),
+)
+def test_the_difference_of_two_objects_makes_one_of_the_other(old: Any, new: Any) -> None:
+    assert merged(old, change(old, new)) == new

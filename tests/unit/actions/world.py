@@ -12,7 +12,7 @@ from observer.actions.base import Foreign, Order, Progress
 from observer.actions.control import Control, Inbox
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger
-from observer.actions.rollout import RolloutSpec
+from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.rollouts import Rollouts
 from observer.actions.spec import ActionsSpec, GuardSpec
 from observer.errors import Permanent, Retryable
