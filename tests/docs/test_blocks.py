@@ -1,0 +1,169 @@
+"""Every block of code in the pages is what it claims to be; those of `sh` are run elsewhere."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from observer.codecs import JsonSpec, codec
+from observer.config import parse
+from observer.model import Schema
+from tests.docs.pages import ACCEPTED, ROOT, Block, blocks, every, pages
+from tests.unit.codecs.helpers import messages
+
+
+def name(block: Block) -> str:
+    return block.place
+
+
+class Secrets(dict[str, str]):
+    """An environment in which everything is set."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return "secret"
+
+
+STREAMS = {
+    stream: f"{stream}: {{type: kafka, brokers: 'localhost:9092', topic: {stream}}}\n"
+    for stream in ("predictions", "labels")
+}
+
+
+def configuration(block: Block) -> str:
+    """A whole configuration around what the block shows."""
+    text = block.text
+    if block.action == "under":
+        for step in reversed(block.rest.split(".")):
+            text = f"{step}:\n{indent(text, '  ')}"
+    missing = [line for stream, line in STREAMS.items() if not re.search(rf"^{stream}:", text, re.MULTILINE)]
+    return text + "".join(missing)
+
+
+CONFIGURATIONS = [
+    block
+    for block in every("yaml", "", "under", "file")
+    if "observer" in block.rest or block.action != "file"
+]
+
+
+@pytest.mark.parametrize("block", CONFIGURATIONS, ids=name)
+def test_configurations(block: Block, tmp_path: Path):
+    (tmp_path / "objectives.yaml").write_text("")  # what `openslo` names
+    parse(configuration(block), block.place, Secrets(), tmp_path)
+
+
+@pytest.mark.parametrize("block", every("yaml", "foreign"), ids=name)
+def test_what_others_read_is_yaml(block: Block):
+    assert block.rest, f"{block.place}: `foreign` must say whose it is"
+    assert isinstance(yaml.safe_load(block.text), dict)
+
+
+def objects(text: str) -> Iterator[dict[str, Any]]:
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        found, end = decoder.raw_decode(text)
+        yield found
+        text = text[end:]
+
+
+@pytest.mark.parametrize("block", every("json"), ids=name)
+def test_events(block: Block):
+    shown = list(objects(block.text))
+    decode = codec(JsonSpec(), {one["model"]: Schema({}) for one in shown})
+    for stream, kind in (("predictions", "prediction"), ("labels", "label")):
+        events = [one for one in shown if kind in one]
+        decoded = getattr(decode, stream)(messages(events), 2e9)
+        assert [one.detail for one in decoded.rejected] == []
+        assert decoded.spoiled_cells == decoded.dropped_cells == 0
+        assert sum(map(len, getattr(decoded, stream))) == len(events)
+    assert all("prediction" in one or "label" in one for one in shown)
+
+
+@pytest.mark.parametrize("block", every("python", "", "file"), ids=name)
+def test_python(block: Block):
+    for node in ast.walk(ast.parse(block.text, block.place)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {
+            "observer",
+            "detectors",
+        }:
+            module = import_module(node.module)
+            for one in node.names:
+                assert hasattr(module, one.name), f"{block.place}: {node.module} has no {one.name}"
+
+
+@pytest.mark.parametrize("block", every("toml"), ids=name)
+def test_entry_points(block: Block):
+    groups = tomllib.loads(block.text)["project"]["entry-points"]
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "detectors").glob("*.py"))
+    assert all(f'"{group}"' in code for group in groups)
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every `observer ...` of a script, as words."""
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+        lexer.whitespace_split = True
+        words = list(lexer)
+        while "observer" in words:
+            words = words[words.index("observer") + 1 :]
+            end = next((at for at, word in enumerate(words) if set(word) <= set("|&;<>()")), len(words))
+            found.append(words[:end])
+            words = words[end:]
+    return found
+
+
+def accepts(words: list[str]) -> None:
+    """Raise `click.UsageError` if the command line does not accept the words; nothing is run."""
+    from observer.cli.main import group  # noqa: PLC0415 - the module is shadowed by its function
+
+    command: click.Command = group
+    context = click.Context(group, info_name="observer")
+    while isinstance(command, click.Group):
+        _, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
+        context = click.Context(command, info_name=command.name, parent=context)
+    command.make_context(command.name, words, parent=context.parent)
+
+
+@pytest.mark.parametrize("block", every("sh", "", "until", "background", "skip"), ids=name)
+def test_commands_are_accepted(block: Block):
+    if block.action == "skip":
+        assert block.rest, f"{block.place}: `skip` must say why"
+    for words in commands(block.text):
+        try:
+            accepts(words)
+        except click.UsageError as error:
+            if "does not exist" in error.format_message():
+                continue  # a file of the reader's
+            raise AssertionError(
+                f"{block.place}: observer {' '.join(words)}: {error.format_message()}"
+            ) from error
+
+
+def test_a_wrong_command_is_found():
+    with pytest.raises(click.UsageError):
+        accepts(*commands("cd x && observer run --confg observer.yaml | cat"))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_blocks_are_marked_with_what_is_known(page: str):
+    for block in blocks(page):
+        assert block.language in ACCEPTED, f"{block.place}: no test for {block.language}"
+        assert block.action in {"", *ACCEPTED[block.language]}, f"{block.place}: {block.action}"
