@@ -16,7 +16,7 @@ from typing import Self
 from tests.docs.pages import ROOT, Block
 
 PATIENCE = 240.0
-"""Seconds that a command marked `until`, or one in the background, may take until it says what the page tells."""
+"""Seconds until a command, again and again or in the background, must have said what the page tells."""
 
 
 class Reader:
@@ -126,7 +126,7 @@ class Reader:
 def differs(said: str, expected: str) -> str | None:
     """What of the expected output did not come.
 
-    `…` stands for anything within a line, a line of its own for any number of lines; blanks may be more or fewer.
+    `…` stands for anything within a line, alone for any number of lines; blanks may be more or fewer.
     """
     parts = []
     for line in expected.strip("\n").splitlines():

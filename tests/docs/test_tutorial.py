@@ -17,7 +17,7 @@ def test_from_an_empty_directory_to_the_first_alert(kafka, topic_name, tmp_path)
     served, receiver = (ports[f"localhost:{told}"].partition(":")[2] for told in (9464, 9095))
     instead = {  # what is not as on the reader's machine: ports, and names of topics
         "owner: growth}": f"owner: growth}}\nhttp: {{port: {served}}}",
-        'brokers="localhost:9092"': f'brokers="{kafka.bootstrap}", topic="{predictions}", labels_topic="{labels}"',
+        "transport=transport)": f'transport=transport, topic="{predictions}", labels_topic="{labels}")',
         "localhost:9092": kafka.bootstrap,
         "topic: predictions": f"topic: {predictions}",
         "topic: labels": f"topic: {labels}",
