@@ -9,6 +9,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import dropwhile
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -119,12 +120,15 @@ def commands(text: str) -> list[list[str]]:
     for line in text.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
         lexer.whitespace_split = True
-        words = list(lexer)
-        while "observer" in words:
-            words = words[words.index("observer") + 1 :]
-            end = next((at for at, word in enumerate(words) if set(word) <= set("|&;<>()")), len(words))
-            found.append(words[:end])
-            words = words[end:]
+        command: list[str] = []
+        for word in [*lexer, ";"]:
+            if not set(word) <= set("|&;<>()"):
+                command.append(word)
+                continue
+            words = list(dropwhile(lambda one: "=" in one, command))  # variables for one command
+            if words[:1] == ["observer"]:
+                found.append(words[1:])
+            command = []
     return found
 
 
