@@ -101,12 +101,12 @@ class Acting:
         return repr((control.engine.ledger.head, rolling, len(control.evaluations)))
 
     def listed(self) -> list[dict[str, Any]]:
-        """All actions, newest first."""
+        """Actions, newest first: all that are open, and the latest that ended."""
         return [brief(one) for one in reversed(list(self._ready().engine.ledger.actions.values()))]
 
     def shown(self, name: str) -> dict[str, Any]:
         """One action, whole; raises `Absent` when there is none."""
-        found = self._ready().engine.ledger.actions.get(name)
+        found = self._ready().engine.ledger.get(name)
         if found is None:
             raise Absent(f"action {name!r:.60}: there is none of this id")
         return whole(found)
@@ -211,6 +211,7 @@ class Acting:
             lambda model: config.model(model).judge.utc_offset,
             self._alerting,
             self._base_url,
+            lambda model: config.model(model).owner,
         )
         return control
 

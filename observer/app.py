@@ -87,7 +87,12 @@ class Service:
             self.acting: Acting | None = None
             if self.history is not None and wanted(config):
                 self.acting = Acting(
-                    config, self.history.database, self.counters, lambda: self.objectives.latest, clock.now
+                    config,
+                    self.history.database,
+                    self.counters,
+                    lambda: self.objectives.latest,
+                    clock.now,
+                    base_url=str(config.http.url or "").rstrip("/"),
                 )
                 self._close.callback(self.acting.close)
                 reports = (*reports, self.acting.inbox)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from observer.actions.approval import LABEL
@@ -13,8 +13,10 @@ NAME: Final = "ObserverAction"
 _SEVERITY: Final = {"waiting": "ticket", "held": "ticket", "stuck": "page"}
 
 
-def action_alerts(actions: Iterable[Action], base_url: str = "") -> dict[str, Alert]:
-    """The alerts of open actions, by id of the action.
+def action_alerts(
+    actions: Iterable[Action], base_url: str = "", owner: Callable[[str], str] = lambda _: ""
+) -> dict[str, Alert]:
+    """The alerts of open actions, by id of the action; `owner` gives that of a model, "" for nobody.
 
     Labels stay the same while the action is open, but for its severity: a person is needed at once where an
     action is stuck, in time where it waits, and not at all while it runs.
@@ -32,6 +34,7 @@ def action_alerts(actions: Iterable[Action], base_url: str = "") -> dict[str, Al
                 "model": order.model,
                 "action": order.kind,
                 "severity": _SEVERITY.get(action.state, "info"),
+                **({"owner": owner(order.model)} if owner(order.model) else {}),
             },
             annotations={
                 "summary": f"{order.kind} {order.model} through {order.target}: {action.state}",

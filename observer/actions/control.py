@@ -11,12 +11,12 @@ import math
 import queue
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from observer.actions.alerts import action_alerts
 from observer.actions.approval import follow, rulings
-from observer.actions.engine import ActionEngine
+from observer.actions.engine import MOST_OPEN, ActionEngine
 from observer.actions.ledger import FINAL, Action
 from observer.actions.policy import Evaluation, Trigger, evaluate, scheduled
 from observer.actions.rollouts import Rollouts, States
@@ -124,6 +124,8 @@ class Control:
     utc_offset: Callable[[str], float]
     alerting: Alerting | None = None
     base_url: str = ""
+    owner: Callable[[str], str] = lambda _: ""
+    """Model -> who it belongs to, a label of its actions' alerts."""
     ask_every: float = 5.0
     evaluations: dict[tuple[str, str, str], Evaluation] = field(default_factory=dict)
     """The last ones, by model, rule and cause."""
@@ -178,7 +180,7 @@ class Control:
             del self._following[0]
         self.rollouts.tick(now, burning)
         if self.alerting is not None:
-            self.alerting.show(action_alerts(self.engine.ledger.open, self.base_url), now)
+            self.alerting.show(action_alerts(self.engine.ledger.open, self.base_url, self.owner), now)
             self.down = self.alerting.tick(now)
 
     def jumped(self, seconds: float) -> None:
@@ -230,7 +232,9 @@ class Control:
         past = [one for one in self.engine.ledger.actions.values() if one.order.model == trigger.model]
         labels = self._labelled(trigger)
         offset = self.utc_offset(trigger.model)
-        for one in evaluate(spec, trigger, past, now, labels=labels, utc_offset=offset):
+        fired = self.engine.ledger.fired
+        for found in evaluate(spec, trigger, past, now, fired=fired, labels=labels, utc_offset=offset):
+            one = self._begun(found, now)
             key = (trigger.model, one.rule, trigger.cause)
             before = self.evaluations.pop(key, None)
             self.evaluations[key] = one
@@ -249,9 +253,15 @@ class Control:
                         detail=one.detail,
                     )
             decided &= one.reason in DECIDED
-            if one.reason == "intended" and one.order is not None:
-                self.engine.propose(one.order, now)
         return decided
+
+    def _begun(self, one: Evaluation, now: float) -> Evaluation:
+        """The evaluation, once the action that it intends has begun, or has not."""
+        if one.reason != "intended" or one.order is None or self.engine.propose(one.order, now) is not None:
+            return one
+        if self.engine.full:
+            return replace(one, reason="too_many_open", detail=f"{MOST_OPEN} actions are open")
+        return replace(one, reason="duplicate", detail=f"action {one.order.id} is about the same")
 
     def _labelled(self, trigger: Trigger) -> int:
         """Labelled predictions since the change began, each cohort as last reported."""

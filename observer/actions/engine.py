@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from observer.actions.base import Foreign, Order, Target, Verb
+from observer.actions.base import LOWERS_EXPOSURE, Foreign, Order, Target, Verb
 from observer.actions.ledger import Action, Ledger
 from observer.errors import Absent, ConfigError, ObserverError, Permanent, Retryable, Unclear
 from observer.logs import decision
@@ -25,7 +25,7 @@ LONGEST_SILENCE: Final = 60.0
 """Seconds until a target that does not answer is asked again; roll-backs wait no longer either."""
 _LONGEST_RESULT = 50_000
 MOST_OPEN = 200
-"""Actions that may be open at once."""
+"""Actions that may be open at once; what lowers exposure begins all the same."""
 
 
 def backoff(attempts: int) -> float:
@@ -66,14 +66,18 @@ class ActionEngine:
         self.away: dict[str, str] = {}
         """Targets that gave no answer when they were last asked, and what was wrong."""
 
+    @property
+    def full(self) -> bool:
+        """Whether so much is open that nothing more begins."""
+        return len(self.ledger.open) >= MOST_OPEN
+
     def propose(self, order: Order, now: float, actor: str = SELF) -> Action | None:
         """Record an intent; None when the same decision was recorded before, or too much is open."""
         if order.target not in self.targets:
             raise ConfigError([f"target {order.target!r}; accepted: {', '.join(self.targets) or 'none'}"])
-        if len(self.ledger.open) >= MOST_OPEN:
-            log.error("action refused: %d are open; order=%s", MOST_OPEN, order.key)
-            return None
         self._refresh()
+        if self.full and order.kind not in LOWERS_EXPOSURE:
+            return None
         action = self.ledger.intend(order, now, actor)
         if action is not None:
             self._tell(action, "intended", actor, "")
@@ -95,7 +99,7 @@ class ActionEngine:
         `via` is added to the ledger's row: the silence that said it.
         """
         self._refresh()
-        action = self.ledger.actions.get(action_id)
+        action = self.ledger.get(action_id)
         if action is None:
             raise Absent(f"action {action_id!r:.60}: there is none of this id")
         said = {**(via or {}), "detail": comment[:500]}

@@ -7,6 +7,7 @@ goes on from there.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -52,6 +53,8 @@ EVENTS: Final[Mapping[str, State | None]] = {
 """Every kind of row, and the state that it leaves the action in."""
 
 GENESIS: Final = "0" * 64
+KEPT: Final = 5_000
+"""Ended actions that are held in memory, the latest; older ones are read from the store when asked for."""
 
 
 class LedgerStore(Protocol):
@@ -66,6 +69,9 @@ class LedgerStore(Protocol):
 
     def rows(self, after: int = 0) -> Iterable[LedgerRow]:
         """Those with a number above `after`, in order."""
+
+    def of(self, action: str) -> Iterable[LedgerRow]:
+        """Those of one action, in order."""
 
 
 def row_hash(row: LedgerRow) -> str:
@@ -155,12 +161,23 @@ class Action:
 
 
 class Ledger:
-    """All actions, as the rows in a store add up to; raises `Permanent` when the chain is broken."""
+    """The actions that the rows in a store add up to; raises `Permanent` when the chain is broken.
 
-    def __init__(self, store: LedgerStore) -> None:
+    Parameters
+    ----------
+    kept : int
+        Ended actions that are held in memory.
+    """
+
+    def __init__(self, store: LedgerStore, kept: int = KEPT) -> None:
         self._store = store
+        self._most = kept
+        self._known: set[str] = set()
+        self._ended: deque[str] = deque()
         self.actions: dict[str, Action] = {}
-        """By id, in the order of their intents."""
+        """By id, in the order of their intents: those that are open, and the latest of those that ended."""
+        self.fired: dict[tuple[str, str], float] = {}
+        """When each model's rules fired last, seconds since the epoch."""
         self.head = GENESIS
         self.length = 0
         self._unsure = False
@@ -168,14 +185,13 @@ class Ledger:
 
     def _read(self) -> None:
         """Apply what the store has beyond what is known."""
-        rows = list(self._store.rows(self.length))
-        damaged = broken(rows, self.length, self.head)
-        if damaged is not None:
-            raise Permanent(
-                f"the ledger of actions was changed or lost rows at number {damaged}; no action is taken"
-                " before a person has looked at it: observer actions verify"
-            )
-        for row in rows:
+        for row in self._store.rows(self.length):
+            damaged = broken((row,), self.length, self.head)
+            if damaged is not None:
+                raise Permanent(
+                    f"the ledger of actions was changed or lost rows at number {damaged}; no action is taken"
+                    " before a person has looked at it: observer actions verify"
+                )
             self._apply(row)
         self._unsure = False
 
@@ -203,10 +219,21 @@ class Ledger:
     def intend(self, order: Order, now: float, actor: str) -> Action | None:
         """Record what is going to be done; None when the same decision was recorded before."""
         self.refresh()
-        if order.id in self.actions:
+        if order.id in self._known:
             return None
         self.append(order.id, "intended", actor, now, {"order": order.to_json()})
         return self.actions[order.id]
+
+    def get(self, action: str) -> Action | None:
+        """An action, however long ago it ended."""
+        found = self.actions.get(action)
+        if found is None and action in self._known:
+            for row in self._store.of(action):
+                if row.event == "intended":
+                    found = Action(Order.from_json(row.data["order"]))
+                if found is not None:
+                    found.apply(row)
+        return found
 
     @property
     def open(self) -> list[Action]:
@@ -214,8 +241,15 @@ class Ledger:
         return [action for action in self.actions.values() if not action.final]
 
     def _apply(self, row: LedgerRow) -> None:
-        intended = row.event == "intended"
-        action = Action(Order.from_json(row.data["order"])) if intended else self.actions[row.action]
+        if row.event == "intended":
+            order = Order.from_json(row.data["order"])
+            self.actions[row.action] = Action(order)
+            self._known.add(row.action)
+            self.fired[order.model, str(order.why.get("rule", ""))] = order.created
+        action = self.actions[row.action]
         action.apply(row)
-        self.actions[row.action] = action  # only now: others look while this goes on
         self.head, self.length = row.hash, row.number
+        if action.final:
+            self._ended.append(row.action)
+            if len(self._ended) > self._most:
+                del self.actions[self._ended.popleft()]

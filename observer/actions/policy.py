@@ -21,6 +21,7 @@ REASONS: Final = (
     "rate_limit",  # too many actions of the model within a day
     "concurrent",  # another action of the model is open
     "labels_too_few",  # to learn from
+    "too_many_open",  # of all models together
 )
 """Every outcome of an evaluation: metric label, log and ledger alike."""
 Reason = Literal[
@@ -32,6 +33,7 @@ Reason = Literal[
     "rate_limit",
     "concurrent",
     "labels_too_few",
+    "too_many_open",
 ]
 
 
@@ -98,6 +100,7 @@ def evaluate(
     past: Sequence[Action],
     now: float,
     *,
+    fired: Mapping[tuple[str, str], float],
     labels: int = 0,
     utc_offset: float = 0.0,
 ) -> list[Evaluation]:
@@ -106,9 +109,11 @@ def evaluate(
     Parameters
     ----------
     past : sequence
-        All actions of the model, those that ended too.
+        The actions of the model, those that ended too, but for very old ones.
     now : float
         Seconds since the epoch.
+    fired : mapping
+        Model and rule -> when it fired last, seconds since the epoch.
     labels : int
         Labelled predictions since the change began.
     utc_offset : float
@@ -119,7 +124,17 @@ def evaluate(
     waiting = [rule for rule in spec.rules if _matches(rule, trigger)]
     for rule in waiting:
         order = _order(rule, trigger, now)
-        reason, detail = _guarded(spec, rule, order, past, now, labels, utc_offset, begun=begun)
+        reason, detail = _guarded(
+            spec,
+            rule,
+            order,
+            past,
+            now,
+            fired.get((trigger.model, rule.name)),
+            labels,
+            utc_offset,
+            begun=begun,
+        )
         begun += reason == "intended" and order.kind not in LOWERS_EXPOSURE
         evaluations.append(Evaluation(rule.name, reason, detail, order))
     return evaluations
@@ -171,6 +186,7 @@ def _guarded(
     order: Order,
     past: Sequence[Action],
     now: float,
+    fired: float | None,
     labels: int,
     utc_offset: float,
     *,
@@ -192,10 +208,9 @@ def _guarded(
         today = sum(action.order.created > now - DAY for action in weighty)
         if today + begun >= guards.most_per_day:
             return "rate_limit", f"{today + begun} within a day; at most {guards.most_per_day}"
-    fired = [action.order.created for action in past if action.order.why.get("rule") == rule.name]
     rest = rule.cooldown / 1000
-    if fired and now < max(fired) + rest:
-        left = duration(round((max(fired) + rest - now) * 1000) // 1000 * 1000)
+    if fired is not None and now < fired + rest:
+        left = duration(round((fired + rest - now) * 1000) // 1000 * 1000)
         return "cooldown", f"it fired lately and rests for another {left}"
     if guards.dry_run:
         return "dry_run", f"would {rule.do} through {rule.target}"

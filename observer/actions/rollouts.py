@@ -334,7 +334,7 @@ class Rollouts:
             wanted = spec.promote_approval if kind == "promote" else spec.approval
             approval = wanted.approval(lowers_exposure=False)
         # A step is one decision, made again only after the one before has ended.
-        number = sum(a.order.why.get("rollout") == rollout.id for a in self.engine.ledger.actions.values())
+        number = self.engine.ledger.length
         order = Order(
             key=f"{rollout.id}/{number}/{kind}",
             model=rollout.model,
@@ -346,9 +346,8 @@ class Rollouts:
             created=now,
             give_up=3_600.0,
         )
-        running.last_order = (
-            order.id
-        )  # also where the database fails and nobody knows whether it took the intent
+        # Known before it is written: a database that fails may have taken the intent.
+        running.last_order = order.id
         self.engine.propose(order, now, actor)
 
     def _add(self, rollout: Rollout) -> _Running:

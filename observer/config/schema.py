@@ -13,6 +13,7 @@ from pydantic import (
     Discriminator,
     Field,
     GetJsonSchemaHandler,
+    HttpUrl,
     SecretStr,
     SerializerFunctionWrapHandler,
     Tag,
@@ -178,6 +179,8 @@ class HttpConfig(_Section):
     """Address to listen on; `0.0.0.0` for every IPv4 address of the machine, `::` for every IPv6 one."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
     """0 takes a free one, which the log names."""
+    url: HttpUrl | None = None
+    """How people reach the page, for links in alerts, as https://observer.example."""
     token: SecretStr = SecretStr("")
     """What requests that act (accept a reference, close an incident) must bear; without one none may."""
     read_token: SecretStr = SecretStr("")

@@ -21,6 +21,8 @@ _PACKAGES = {
     "alibi-0.13": ("3.11", "'alibi-detect==0.13.0' 'scikit-learn<1.6' 'pyarrow<26'"),
     "evidently": (sys.executable, Evidently.packages),
     "river": (sys.executable, River.packages),
+    "airflow": (sys.executable, "'apache-airflow==3.3.2'"),
+    "actions": (sys.executable, "'kfp==2.17.0' 'cloudevents==2.2.0'"),
     "client": (sys.executable, "'kserve==0.21.0' pandas polars pyarrow"),
 }
 NAMES = tuple(_PACKAGES)

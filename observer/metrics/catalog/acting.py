@@ -11,7 +11,7 @@ ACTION_EVALUATIONS = Metric(
     ("model", "rule", "reason"),
     "",
     "What rules made of what set them off, by reason, each cause once: intended, duplicate, dry_run, frozen, "
-    "cooldown, rate_limit, concurrent, labels_too_few.",
+    "cooldown, rate_limit, concurrent, labels_too_few, too_many_open.",
 )
 ACTION_REPORTS_DROPPED = Metric(
     "observer_action_reports_dropped_total",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -42,11 +43,20 @@ class SqlLedger:
             with self._database.reading() as connection:
                 wanted = select(LEDGER).where(LEDGER.c.number > after).order_by(LEDGER.c.number).limit(_PAGE)
                 page = connection.execute(wanted).mappings().all()
-            for one in page:
-                yield LedgerRow(**{**one, "data": json.loads(one["data"])})
+            yield from map(_row, page)
             if len(page) < _PAGE:
                 return
             after = page[-1]["number"]
+
+    def of(self, action: str) -> list[LedgerRow]:
+        """Those of one action, in order."""
+        with self._database.reading() as connection:
+            wanted = select(LEDGER).where(LEDGER.c.action == action).order_by(LEDGER.c.number)
+            return [_row(one) for one in connection.execute(wanted).mappings()]
+
+
+def _row(one: Mapping[Any, Any]) -> LedgerRow:
+    return LedgerRow(**{**one, "data": json.loads(one["data"])})
 
 
 class SqlStates:

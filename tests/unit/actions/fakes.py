@@ -47,6 +47,9 @@ class MemoryStore:
     def rows(self, after: int = 0) -> Iterable[LedgerRow]:
         return list(self.kept[after:])
 
+    def of(self, action: str) -> Iterable[LedgerRow]:
+        return [row for row in self.kept if row.action == action]
+
 
 @dataclass
 class FakeTarget:

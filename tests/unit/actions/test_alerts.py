@@ -15,13 +15,15 @@ def test_a_waiting_action_says_how_to_answer_and_a_finished_one_is_silent() -> N
     engine = ActionEngine(Ledger(MemoryStore()), {"pipeline": FakeTarget()})
     action = engine.propose(order(approval=Approval("required", 1_800, by_silence=True)), NOW)
     assert action is not None
-    (alert,) = action_alerts(engine.ledger.open, "https://observer.example").values()
+    owners = {"credit": "risk"}.__getitem__
+    (alert,) = action_alerts(engine.ledger.open, "https://observer.example", owners).values()
     assert alert.labels == {
         "alertname": "ObserverAction",
         "action_id": action.id,
         "model": "credit",
         "action": "retrain",
         "severity": "ticket",
+        "owner": "risk",
     }
     assert "approve ..., reject ..." in alert.annotations["description"]
     assert "expires undone 30 minutes" in alert.annotations["description"]

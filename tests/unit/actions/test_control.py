@@ -108,3 +108,18 @@ def test_a_trigger_that_comes_once_waits_for_its_guards() -> None:
     assert world.kinds == []
     world.control.tick(NOW + HOUR)
     assert world.kinds == ["retrain waiting"]
+
+
+def test_what_could_not_begin_says_so_and_begins_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    monkeypatch.setattr("observer.actions.engine.MOST_OPEN", 0)
+    world.cohort(NOW, "v1", 500, 0.7)
+    world.incident(NOW)
+    world.control.tick(NOW)
+    ((_, one),) = world.control.evaluations.items()
+    assert (one.reason, world.kinds) == ("too_many_open", [])
+    counted = world.control.counters.read().series[catalog.ACTION_EVALUATIONS]
+    assert counted == {("credit", "retrain", "too_many_open"): 1}
+    monkeypatch.setattr("observer.actions.engine.MOST_OPEN", 200)
+    world.control.tick(NOW + 10)
+    assert world.kinds == ["retrain running"]

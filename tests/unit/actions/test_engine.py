@@ -314,3 +314,35 @@ def test_a_token_refused_while_asking_leaves_the_run_as_it_is() -> None:
     one.rule(only(one).id, "approve", "token:ann", "it did not run", NOW + 90_000)
     one.tick(NOW + 90_001)
     assert only(one).state == "running", "the time that it was stuck does not count"
+
+
+def test_ended_actions_are_read_from_the_database_when_they_are_old() -> None:
+    store = MemoryStore()
+    one = ActionEngine(Ledger(store, kept=3), {"pipeline": FakeTarget()})
+    names = [f"credit/retrain/{number}" for number in range(8)]
+    for name in names:
+        one.propose(order(name, why={"rule": "r", "reason": "finding"}), NOW)
+        for turn in range(4):
+            one.tick(NOW + 10 * turn)
+    for ledger in (one.ledger, Ledger(store, kept=3)):
+        assert list(ledger.actions) == [order(name).id for name in names[-3:]]
+        old = ledger.get(order(names[0]).id)
+        assert old is not None
+        assert (old.state, old.rows[0].event) == ("succeeded", "intended")
+        assert ledger.get("nonsense") is None
+        assert ledger.fired == {("credit", "r"): NOW}
+        assert ledger.head == store.kept[-1].hash
+    assert one.propose(order(names[0]), NOW) is None, "the same decision, however long ago"
+    with pytest.raises(ConfigError, match="it has ended, succeeded"):
+        one.rule(order(names[0]).id, "approve", "token:ann", "", NOW)
+
+
+def test_no_more_begins_than_may_be_open_but_for_what_lowers_exposure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("observer.actions.engine.MOST_OPEN", 2)
+    one = engine(MemoryStore(), FakeTarget(state=Progress("running", "")))
+    made = [one.propose(order(f"retrain/{number}"), NOW) for number in range(3)]
+    assert [action is not None for action in made] == [True, True, False]
+    assert one.full
+    assert one.propose(order("back", kind="rollback"), NOW) is not None

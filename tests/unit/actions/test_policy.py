@@ -29,7 +29,9 @@ def fresh() -> ActionEngine:
 def ask(
     spec_: ActionsSpec, engine: ActionEngine, trigger: Trigger = PAGE, now: float = NOW, **more: Any
 ) -> str:
-    (one,) = evaluate(spec_, trigger, list(engine.ledger.actions.values()), now, **more)
+    (one,) = evaluate(
+        spec_, trigger, list(engine.ledger.actions.values()), now, fired=engine.ledger.fired, **more
+    )
     assert one.reason in REASONS
     if one.reason == "intended":
         assert one.order is not None
@@ -54,10 +56,10 @@ def test_a_page_sets_off_its_rule_once() -> None:
 
 def test_a_ticket_sets_off_only_rules_that_take_tickets() -> None:
     ticket = replace(PAGE, tier="ticket")
-    assert evaluate(spec(), ticket, [], NOW) == []
-    (one,) = evaluate(spec({**RULE, "when": {"finding": "ticket"}}), ticket, [], NOW)
+    assert evaluate(spec(), ticket, [], NOW, fired={}) == []
+    (one,) = evaluate(spec({**RULE, "when": {"finding": "ticket"}}), ticket, [], NOW, fired={})
     assert one.reason == "intended"
-    (one,) = evaluate(spec({**RULE, "when": {"finding": "ticket"}}), PAGE, [], NOW)
+    (one,) = evaluate(spec({**RULE, "when": {"finding": "ticket"}}), PAGE, [], NOW, fired={})
     assert one.reason == "intended"
 
 
@@ -78,10 +80,10 @@ def test_an_open_action_a_cooldown_and_a_days_limit_hold_further_ones_back() -> 
 def test_two_rules_of_one_trigger_count_against_the_same_limit() -> None:
     second = {**RULE, "name": "again"}
     back = {**RULE, "name": "back", "do": "rollback"}
-    said = evaluate(spec(RULE, second, back), PAGE, [], NOW)
+    said = evaluate(spec(RULE, second, back), PAGE, [], NOW, fired={})
     assert [one.reason for one in said] == ["intended", "concurrent", "intended"]
     four = [{**RULE, "name": f"r{n}"} for n in range(4)]
-    said = evaluate(spec(*four, concurrent=2), PAGE, [], NOW)
+    said = evaluate(spec(*four, concurrent=2), PAGE, [], NOW, fired={})
     assert [one.reason for one in said] == ["intended", "intended", "concurrent", "concurrent"]
 
 
@@ -92,7 +94,7 @@ def test_too_few_labels_to_learn_from() -> None:
 
 
 def test_a_dry_run_says_what_it_would_do() -> None:
-    (one,) = evaluate(spec(dry_run=True), PAGE, [], NOW)
+    (one,) = evaluate(spec(dry_run=True), PAGE, [], NOW, fired={})
     assert (one.reason, one.detail) == ("dry_run", "would retrain through pipeline")
 
 
@@ -127,7 +129,7 @@ def test_schedules_and_alerts() -> None:
     stale = spec({**RULE, "when": {"alert": {"alertname": "Stale", "team": "ml"}}})
     alert = Trigger("alert", "credit", "", "alert/x", "stale", labels={"alertname": "Stale", "team": "ml"})
     assert ask(stale, fresh(), alert) == "intended"
-    assert evaluate(stale, replace(alert, labels={"alertname": "Stale"}), [], NOW) == []
+    assert evaluate(stale, replace(alert, labels={"alertname": "Stale"}), [], NOW, fired={}) == []
 
 
 @pytest.mark.parametrize(
@@ -154,6 +156,6 @@ def test_names_of_rules_are_distinct_and_times_are_times() -> None:
 
 
 def test_an_evaluation_names_its_rule() -> None:
-    (one,) = evaluate(spec(), PAGE, [], NOW)
+    (one,) = evaluate(spec(), PAGE, [], NOW, fired={})
     assert isinstance(one, Evaluation)
     assert (one.rule, one.detail) == ("retrain", "retrain: income moved")
