@@ -71,13 +71,14 @@ def monitor(
     minimum: float = 0.0,
     distance: bool = False,
     season: Season | None = None,
+    ranks: bool = False,
 ) -> tuple[Monitor, np.ndarray]:
     """A monitor fitted to the first `reference` windows, and the strata of all."""
     season = season or Season(HOUR)
     strata = season.of(MONDAY + np.arange(len(values)) * season.window)
     streams = Streams.of([f"x{k}" for k in range(values.shape[1])], minimum, distance)
     baseline = fit(streams, values[:reference], strata[:reference], season.strata)
-    return Monitor(Budget(), season, baseline), strata
+    return Monitor(Budget(), season, baseline, reference=values[:reference] if ranks else None), strata
 
 
 @dataclass
@@ -113,12 +114,13 @@ def null(
     runs: int = 5,
     windows: int = 3000,
     minimum: float = 0.0,
+    ranks: bool = False,
 ) -> dict[str, float]:
     """False pages and ticket-raising windows per 720 windows."""
     alarms = Alarms()
     for run in range(runs):
         values = pit_means(np.random.default_rng(run), regime, reference + windows, streams)
-        running, strata = monitor(values, reference, minimum)
+        running, strata = monitor(values, reference, minimum, ranks=ranks)
         # A reference too short to page is made to, to see what that would do.
         running.alarm.able = np.ones(streams, np.bool_)
         alarms.follow(running, values[reference:], strata[reference:])
@@ -156,7 +158,7 @@ def delays(
 
 
 def delays_alone(
-    regime: str, shift: float, streams: int, minimum: float = 0.0, horizon: int = 720
+    regime: str, shift: float, streams: int, minimum: float = 0.0, horizon: int = 720, ranks: bool = False
 ) -> np.ndarray:
     """Windows from a shift to evidence that alone makes the mean of 50 reach A, float64[streams].
 
@@ -164,12 +166,14 @@ def delays_alone(
     """
     values = pit_means(np.random.default_rng(2000), regime, 672 + QUIET + horizon, streams)
     values[672 + QUIET :] += PIT * shift
-    return first_evidence(values, 672, QUIET, minimum)
+    return first_evidence(values, 672, QUIET, minimum, ranks)
 
 
-def first_evidence(values: np.ndarray, reference: int, quiet: int, minimum: float = 0.0) -> np.ndarray:
+def first_evidence(
+    values: np.ndarray, reference: int, quiet: int, minimum: float = 0.0, ranks: bool = False
+) -> np.ndarray:
     """Windows, after `quiet` ones, until each stream alone makes the mean of 50 reach A, float64[streams]."""
-    running, strata = monitor(values, reference, minimum)
+    running, strata = monitor(values, reference, minimum, ranks=ranks)
     enough, start = np.log(50 * running.alarm.page_patience), reference + quiet
     found = np.full(values.shape[1], np.inf)
     for t in range(reference, len(values)):
@@ -211,6 +215,23 @@ def odd_nulls() -> Iterator[dict[str, Any]]:
             running, strata = monitor(values, 672)
             alarms.follow(running, values[672:], strata[672:])
         yield {"regime": f"{regime}, 30% missing", "reference": 672, **alarms.per(720)}
+
+
+def conformal() -> Iterator[dict[str, Any]]:
+    """Evidence of ranks: false alarms at K = 50 and median delays, before the gate and with it."""
+    for regime in REGIMES:
+        for minimum in (0.0, MINIMUM):
+            row: dict[str, Any] = {"regime": regime, "gate": minimum}
+            row |= null(regime, minimum=minimum, ranks=True)
+            for shift in SHIFTS:
+                row[f"delay {shift}"] = spell(delays_alone(regime, shift, 200, minimum, ranks=True))
+            yield row
+    values = np.random.default_rng(0).lognormal(sigma=2.0, size=(672 + 6000, 50))
+    for ranks in (False, True):
+        alarms = Alarms()
+        running, strata = monitor(values, 672, ranks=ranks)
+        alarms.follow(running, values[672:], strata[672:])
+        yield {"regime": "log-normal, sigma 2", "ranks": ranks, **alarms.per(720)}
 
 
 def days() -> Iterator[dict[str, Any]]:
@@ -345,6 +366,7 @@ def part_of(module: str, function: str) -> Callable[[], Iterator[dict[str, Any]]
 PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "null": nulls,
     "odd": odd_nulls,
+    "conformal": conformal,
     "days": days,
     "delay": shifts,
     "gate": gate,

@@ -12,9 +12,13 @@ randomness online. Statistical Science (2021). Shin, Ramdas, Rinaldo: E-detector
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from detectors.base import Bools, DetectorError, Floats, Ints
+from detectors.evidence.adapter import Adapter, Evidence
+from detectors.evidence.baseline import Baseline
 from detectors.evidence.restarting import Restarting
 from detectors.summaries.packing import pack, unpack
 
@@ -28,7 +32,8 @@ class ConformalRank:
     While windows are exchangeable with the reference, their p are independent and uniform, and the expected
     number of windows before the mean of a stream's S reaches A is at least A. After `memory` live windows
     these are forgotten and ranks are again those among the reference alone: a lasting shift must not become
-    the rule, and memory stays bounded.
+    the rule, and memory stays bounded. From then on the p are uniform still, but share a reference that the
+    windows before were ranked among too, and the bound is approximate.
 
     Parameters
     ----------
@@ -113,6 +118,51 @@ class ConformalRank:
         self._bets.restore(fields.packed("bets"))
         self._past[self._reference : self._reference + len(live)] = live
         self._live, self._windows = len(live), windows
+
+
+class RankAdapter(Adapter):
+    """An `Adapter` whose evidence is that of ranks, so that false alarms keep their bound by theorem.
+
+    Effects, their bounds and the verification of stability are the adapter's: they only hold alarms back.
+
+    Parameters
+    ----------
+    reference : float64[R, K]
+        The windows that the baseline was fitted to.
+    """
+
+    def __init__(self, baseline: Baseline, patience: float, alpha: float, reference: Floats) -> None:
+        super().__init__(baseline, patience, alpha)
+        self._ranks = ConformalRank(reference, baseline.streams.distance)
+
+    def update(self, values: Floats, stratum: int) -> Evidence:
+        """Advance by one window; see `Adapter.update`."""
+        found = super().update(values, stratum)
+        self._ranks.update(values)
+        return self._ranked(found)
+
+    def standing(self) -> Evidence:
+        """What the streams said last; see `Adapter.standing`."""
+        return self._ranked(super().standing())
+
+    def _ranked(self, found: Evidence) -> Evidence:
+        return replace(found, log_evidence=self._ranks.log_evidence, age=self._ranks.age)
+
+    def reset(self, which: Bools) -> None:
+        """Forget the evidence for a shift of the streams bool[K]."""
+        super().reset(which)
+        self._ranks.reset(which)
+
+    def snapshot(self) -> bytes:
+        """The whole state but the baseline and the reference."""
+        return pack({"adapter": super().snapshot(), "ranks": self._ranks.snapshot()})
+
+    def restore(self, state: bytes) -> None:
+        """Replace the state by one that `snapshot` gave for this reference; raises `ValueError` if not."""
+        fields = unpack(state)
+        adapter, ranks = fields.packed("adapter"), fields.packed("ranks")
+        self._ranks.restore(ranks)
+        super().restore(adapter)
 
 
 def _finite(values: Floats) -> Floats:

@@ -11,6 +11,7 @@ from detectors.base import Bools, Floats, Ints
 from detectors.evidence.adapter import Adapter, Evidence
 from detectors.evidence.alarm import Alarm, Budget, Decision
 from detectors.evidence.baseline import Baseline
+from detectors.evidence.conformal import RankAdapter
 from detectors.evidence.season import Season
 from detectors.summaries.packing import pack, unpack
 
@@ -18,6 +19,13 @@ from detectors.summaries.packing import pack, unpack
 def may_page(baseline: Baseline, season: Season) -> Bools:
     """bool[K]: streams with `season.history` reference windows, of which a tenth may be missing."""
     return np.asarray(baseline.windows >= 0.9 * season.history)
+
+
+def adapter_of(baseline: Baseline, patience: float, alpha: float, reference: Floats | None) -> Adapter:
+    """The adapter, or where the reference windows are given that of ranks among them."""
+    if reference is None:
+        return Adapter(baseline, patience, alpha)
+    return RankAdapter(baseline, patience, alpha, reference)
 
 
 class Part(Protocol):
@@ -59,6 +67,8 @@ class Monitor:
         Which of them have a reference long enough to page; default: all.
     subjects : int64[K + len(part)], optional
         What each stream is about (`Alarm`).
+    reference : float64[R, K], optional
+        Windows that the baseline was fitted to: evidence of the K streams is then that of ranks among them.
     """
 
     def __init__(
@@ -69,12 +79,13 @@ class Monitor:
         part: Part | None = None,
         able: Bools | None = None,
         subjects: Ints | None = None,
+        reference: Floats | None = None,
     ) -> None:
         pages = may_page(baseline, season)
         if part is not None:
             pages = np.concatenate((pages, np.ones(len(part), np.bool_) if able is None else able))
         self.alarm = Alarm(budget, season, pages, subjects)
-        self.adapter = Adapter(baseline, self.alarm.page_patience, budget.alpha)
+        self.adapter = adapter_of(baseline, self.alarm.page_patience, budget.alpha, reference)
         self.part = part
 
     def update(

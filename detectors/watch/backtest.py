@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from detectors.base import Bools, Floats, Ints
-from detectors.evidence.adapter import Adapter
 from detectors.evidence.alarm import Budget
 from detectors.evidence.baseline import LAGS
-from detectors.evidence.monitor import may_page
+from detectors.evidence.monitor import adapter_of, may_page
 from detectors.evidence.season import DAY, Season
 from detectors.online.rates import Rates
 from detectors.summaries.histogram import Histogram
@@ -264,9 +263,11 @@ def smallest_shifts(
     own = len(base.streams)
 
     def by_adapter(shift: Floats) -> Bools:
-        adapter = Adapter(base, patience, budget.alpha)
+        adapter = adapter_of(base, patience, budget.alpha, fitted.ranked)
         found = np.zeros(own, np.bool_)
         for at, stratum in enumerate(strata):
+            if at == LAGS:  # what lay before is the noise that the reference ended with
+                adapter.reset(np.ones(own, np.bool_))
             said = adapter.update(base.expected(stratum) + (shift if at >= LAGS else 0.0), stratum)
             found |= (said.log_evidence >= limit) & said.material
         return found

@@ -91,6 +91,8 @@ class Fitted:
         Rates of the history, and rows they were seen in.
     windows : int64[S, H]
         Windows in which each was seen.
+    ranked : float64[R, K] or None
+        The reference windows as the baseline has seen them, where evidence is that of ranks among them.
     """
 
     segments: tuple[str, ...]
@@ -103,6 +105,7 @@ class Fitted:
     rate: Floats
     seen: Ints
     windows: Ints
+    ranked: Floats | None = None
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -140,6 +143,7 @@ class Fitted:
                 "rate": self.rate,
                 "seen": self.seen,
                 "windows": self.windows,
+                "ranked": self.ranked,
             }
         )
 
@@ -162,6 +166,7 @@ class Fitted:
             fields.array("rate", np.float64, S, H),
             fields.array("seen", np.int64, S, H),
             fields.array("windows", np.int64, S, H),
+            None if fields["ranked"] is None else fields.array("ranked", np.float64, -1, -1),
         )
 
 
@@ -171,8 +176,13 @@ def fitted(
     rates: tuple[Stream, ...],
     minima: Mapping[Stream, float],
     season: Season,
+    *,
+    ranks: bool = False,
 ) -> Fitted:
-    """Fit the null model to reference windows, in time order; `minima` are smallest effects that matter."""
+    """Fit the null model to reference windows, in time order; `minima` are smallest effects that matter.
+
+    `ranks`: keep the windows, so that evidence can be that of ranks among them.
+    """
     segments = _segments(rows, len(values) + len(rates))
     stacked = _stacked(rows, segments, len(values), len(rates))
     v, counts, hits, seen = stacked
@@ -213,7 +223,7 @@ def fitted(
     strata = np.zeros(len(consecutive), np.int64)
     strata[at] = season.of(starts)
     baseline = fit(streams, consecutive, strata, season.strata)
-    return replace(partial, baseline=baseline)
+    return replace(partial, baseline=baseline, ranked=table if ranks else None)
 
 
 _NO_BASELINE = fit(Streams.of([]), np.empty((0, 0)), np.empty(0, np.int64), 1)

@@ -82,6 +82,8 @@ class Watch:
         Stream -> smallest effect that matters.
     quiet, silent : frozenset of Stream
         Those that never page, and those that are not watched at all.
+    ranks : bool
+        Whether the evidence of numbers is that of ranks among the reference windows (`ConformalRank`).
     """
 
     def __init__(
@@ -93,12 +95,15 @@ class Watch:
         minima: Mapping[Stream, float],
         quiet: frozenset[Stream] = frozenset(),
         silent: frozenset[Stream] = frozenset(),
+        *,
+        ranks: bool = False,
     ) -> None:
         self.budget = budget
         self.season = season
         self.values, self.rates = values, rates
         self.minima = minima
         self._quiet = quiet | silent
+        self._ranks = ranks
         self._silent_values = np.array([stream in silent for stream in values], np.bool_)
         self._silent_rates = np.array([stream in silent for stream in rates], np.bool_)
         self.rows: list[Row] = []
@@ -137,7 +142,7 @@ class Watch:
 
     def _fit(self) -> None:
         before, keys = self._monitor, self._keys
-        self.fitted = fitted(self.rows, self.values, self.rates, self.minima, self.season)
+        self.fitted = fitted(self.rows, self.values, self.rates, self.minima, self.season, ranks=self._ranks)
         after = self._build(self.fitted)
         if before is not None:
             _carry(before, keys, after, self._keys)
@@ -151,7 +156,9 @@ class Watch:
         seen = np.maximum(found.seen[found.exact], 1)
         part = Rates(found.rate[found.exact], seen, minimum, patience, self.budget.alpha)
         able = (found.windows >= 0.9 * self.season.history)[found.exact]
-        self._monitor = Monitor(self.budget, self.season, found.baseline, part, able, _subjects(keys))
+        self._monitor = Monitor(
+            self.budget, self.season, found.baseline, part, able, _subjects(keys), found.ranked
+        )
         loud = [Stream(key.subject, key.statistic) not in self._quiet for key in keys]
         self._monitor.alarm.able &= np.array(loud, np.bool_)
         self._keys = keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -165,11 +165,11 @@ class ModelJudge:
 
         Changes nothing, so that the state may be one that is only read.
         """
-        known = self._saved(INPUTS, version) if (INPUTS, version) in self._lasts else Fields()
-        if self._lasts.get((INPUTS, version)) != start or known.get("reference") != name:
+        if self._lasts.get((INPUTS, version)) != start or not self._fits(self._saved(INPUTS, version), name):
             return ()
         found = self._standing(INPUTS, version, self._of_inputs(version, reference, name)).streams
-        if (QUALITY, version) in self._lasts:
+        quality = self._saved(QUALITY, version)
+        if (QUALITY, version) in self._lasts and self._fits(quality, quality["reference"]):
             found += self._standing(QUALITY, version, self._of_quality(version, regression=None)).streams
         return found
 
@@ -274,12 +274,12 @@ class ModelJudge:
         streams: TableStreams | OutcomeStreams,
         summary: TableSummary | None,
     ) -> _Watching:
-        """The watch as the state has it; a new one if it has none, or of another reference."""
+        """The watch as the state has it; a new one if it has none, or of another reference or evidence."""
         settling = max(DAY, _SETTLING * self.window)
         online = OnlineWatch(self.spec.online, streams, summary, settling)
         watching = _Watching(reference, streams, self.fresh(streams), online)
         fields = {} if (kind, version) in self._watching else self._saved(kind, version)
-        if fields and fields["reference"] == reference:
+        if self._fits(fields, reference):
             rows = [Row.from_bytes(value) for _, value in self._rows(kind, version)]
             watching.watch.restore(fields["watch"], rows)
             watching.online.restore(fields["online"])
@@ -293,6 +293,10 @@ class ModelJudge:
                 self.state.delete(HISTORY, key)
         self._watching[kind, version] = watching
         return watching
+
+    def _fits(self, saved: Mapping[str, Any], reference: str) -> bool:
+        """Whether a saved watch is about this reference, by the evidence that is configured."""
+        return (saved.get("reference"), saved.get("evidence")) == (reference, self.spec.evidence)
 
     def fresh(self, streams: TableStreams | OutcomeStreams) -> Watch:
         """A watch of these streams under the model's configuration, which has seen nothing."""
@@ -309,6 +313,7 @@ class ModelJudge:
             minima,
             quiet=frozenset(stream for stream, tier in tiers.items() if tier == "ticket"),
             silent=frozenset(stream for stream, tier in tiers.items() if tier == "info"),
+            ranks=self.spec.evidence == "conformal",
         )
 
     def _rows(self, kind: Kind, version: str) -> list[tuple[bytes, bytes]]:
@@ -327,6 +332,7 @@ class ModelJudge:
                 "kind": kind,
                 "version": version,
                 "reference": watching.reference,
+                "evidence": self.spec.evidence,
                 "last": self._lasts.get((kind, version), -1),
                 "drifting": [list(one) for one in sorted(watching.drifting)],
                 "raised": [list(one) for one in sorted(watching.raised)],

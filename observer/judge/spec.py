@@ -95,6 +95,10 @@ class JudgeSpec(BaseModel):
     correction: Literal["holm", "benjamini_hochberg", "e_bh"] = "holm"
     """How the verdicts of one window are corrected for their number: `holm` bounds the chance of any false
     one, `benjamini_hochberg` and `e_bh` (under any dependence) the share of false ones."""
+    evidence: Literal["adapter", "conformal"] = "adapter"
+    """Where the evidence over time comes from: `adapter` models season and autocorrelation; `conformal` ranks
+    each window among the reference windows, which keeps the budget by theorem where windows are
+    exchangeable, and only there."""
     minimum: dict[str, Annotated[float, Field(ge=0, lt=1_000)]] = {}
     """Smallest effect that may page, by watched statistic: `location` 0.02, `spread` 0.06, `total_variation`
     0.02 ...; of a feature: `features.<name>.minimum`."""

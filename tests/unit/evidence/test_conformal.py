@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.statistics import MINIMUM, Alarms, delays_alone, monitor, null
 from detectors.base import DetectorError
-from detectors.evidence.conformal import POWERS, ConformalRank
+from detectors.evidence.conformal import POWERS, ConformalRank, RankAdapter
 
 
 def follow(detector, windows, patience):
@@ -126,3 +127,38 @@ def test_a_snapshot_anywhere_changes_nothing():
         np.testing.assert_array_equal(other.log_evidence, whole.log_evidence)
         np.testing.assert_array_equal(other.age, whole.age)
     assert other.snapshot() == whole.snapshot()
+
+
+def test_a_monitor_of_ranks_keeps_the_budget_whatever_the_distribution():
+    assert null("iid", runs=1, windows=720, ranks=True)["pages"] <= 1
+    alarms = Alarms()
+    for seed in range(4):
+        values = np.random.default_rng(seed).standard_cauchy((360 + 360, 50))
+        running, strata = monitor(values, 360, ranks=True)
+        alarms.follow(running, values[360:], strata[360:])
+    assert alarms.pages <= 4  # of 4 * 360 / 720 that would be allowed on average
+
+
+def test_what_exactness_costs_in_delay():
+    found = delays_alone("iid", 0.25, 100, MINIMUM, horizon=20, ranks=True)
+    assert 2 < np.median(found) <= 6  # 2 by the adapter
+
+
+def test_the_evidence_is_that_of_ranks_and_the_rest_the_adapters():
+    values = np.random.default_rng(9).standard_normal((300 + 40, 3)) + np.linspace(0, 1, 3)
+    values[320:, 1] += 2
+    ranked, strata = monitor(values, 300, ranks=True)
+    plain, _ = monitor(values, 300)
+    alone = ConformalRank(values[:300], np.zeros(3, bool))
+    assert isinstance(ranked.adapter, RankAdapter)
+    for row, stratum in zip(values[300:], strata[300:].tolist(), strict=True):
+        found, expected = ranked.adapter.update(row, stratum), plain.adapter.update(row, stratum)
+        alone.update(row)
+        np.testing.assert_array_equal(found.log_evidence, alone.log_evidence)
+        np.testing.assert_array_equal(found.effect, expected.effect)
+        np.testing.assert_array_equal(found.material, expected.material)
+        np.testing.assert_array_equal(ranked.adapter.standing().log_evidence, alone.log_evidence)
+    assert found.log_evidence[1] > np.log(720)
+    assert found.age[1] in range(18, 25)
+    ranked.adapter.reset(np.array([False, True, False]))
+    assert ranked.adapter.standing().log_evidence[1] == 0

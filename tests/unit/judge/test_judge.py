@@ -244,6 +244,21 @@ def test_a_reference_that_changed_between_runs_begins_anew():
     assert len(state.tables[HISTORY]) == 1
 
 
+def test_another_kind_of_evidence_begins_anew():
+    state = MemoryState()
+    one = judge(state)
+    tell_all(one, range(40))
+    one.save()
+    again = judge(state, evidence="conformal")
+    assert again.streams("1", reference(), "r", start(39)) == ()
+    assert again.resume("1", reference(), "r") == {}
+    said = tell_all(again, range(40, 100))[-1]
+    assert said.report.stage == "paging"
+    again.save()
+    (stood,) = judge(state, evidence="conformal").resume("1", reference(), "r").values()
+    assert stood[1].report == said.report
+
+
 def lessons(count: int):
     return [(start(day), window(day)) for day in range(count)]
 

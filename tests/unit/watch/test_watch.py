@@ -84,6 +84,20 @@ def test_nothing_happens_while_nothing_changes():
         assert len(tickets(found)) <= 8
 
 
+def test_ranks_are_evidence_too():
+    quiet = follow(watch(ranks=True), days(1, 28 + 60))
+    assert pages(quiet) == []
+    running = watch(ranks=True)
+    found = follow(running, days(1, 100, shift=MOVED, since=80))
+    page = pages(found)[0]
+    assert page in range(80, 90)
+    assert Key("", "a", "location") in streams(found[page], Tier.PAGE)
+    key = found[page].keys.index(Key("", "a", "location"))
+    assert abs(found[page].since[key] - (MONDAY + 80 * DAY)) <= 10 * DAY
+    adapter = follow(watch(), days(1, 100, shift=MOVED, since=80))
+    assert pages(adapter)[0] <= page  # what no assumption costs
+
+
 def test_before_it_may_page_a_shift_gives_a_ticket():
     found = follow(watch(), days(0, 28, shift=MOVED, since=25))
     assert pages(found) == []
@@ -331,28 +345,29 @@ EVENTS = days(5, 130, shift={**MOVED, **OFTEN}, since=70, until=90, segments=("x
 EVENTS = [row for day, row in enumerate(EVENTS) if day not in (5, 30, 31, 72, 100)]
 
 
-@pytest.fixture(scope="module")
-def uninterrupted() -> tuple[list, bytes]:
-    running = watch()
+@pytest.fixture(scope="module", params=[False, True], ids=["adapter", "ranks"])
+def uninterrupted(request) -> tuple[bool, list, bytes]:
+    running = watch(ranks=request.param)
     found = [told(one) for one in follow(running, EVENTS)]
     assert any(one[3] and one[3][0] for one in found)
-    return found, running.snapshot()
+    return request.param, found, running.snapshot()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, len(EVENTS)), max_size=6))
 def test_snapshots_anywhere_change_nothing(uninterrupted, cuts):
-    running, found = watch(), []
+    ranks, *expected = uninterrupted
+    running, found = watch(ranks=ranks), []
     for day, row in enumerate(EVENTS):
         for _ in range(cuts.count(day)):
             rows = [Row.from_bytes(one.to_bytes()) for one in running.rows]
-            again = watch()
+            again = watch(ranks=ranks)
             again.restore(running.snapshot(), rows)
             assert again.snapshot() == running.snapshot()
             assert told(again.standing()) == told(running.standing())
             running = again
         found.append(told(running.update(row.start, row.readings)))
-    assert (found, running.snapshot()) == uninterrupted
+    assert [found, running.snapshot()] == expected
 
 
 def test_a_complete_watch_needs_no_rows_any_more():
