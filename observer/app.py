@@ -119,6 +119,7 @@ class Service:
                     self.exporter.render,
                     heartbeat,
                     self._ready,
+                    clock,
                     self,
                     token,
                     self._past(),
@@ -273,7 +274,7 @@ class Service:
     def _past(self) -> Past | None:
         if self.history is None:
             return None
-        return Past(self.history.reader, self.history.problems, self.clock, version("ml-observer"))
+        return Past(self.history.reader, self.history.problems, version("ml-observer"))
 
     def _references(self) -> Iterator[ReferenceState]:
         for name, monitor in self.pipeline.monitors.items():

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from observer.errors import Absent, ConfigError, Permanent, Retryable
-from observer.web.access import HEADERS, Access
+from observer.web.access import HEADERS, Access, refused
 
 MOST_BYTES: Final = 1_000_000
 """Of an alert webhook's body."""
@@ -86,8 +86,9 @@ def action_routes(control: ControlPlane, access: Access) -> list[Route]:
 
 def _seeing(access: Access, see: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        if not access.may_read(request):
-            return _said(401, "a valid token is needed: Authorization: Bearer ...")
+        refusal = access.reading(request)
+        if refusal is not None:
+            return refused(refusal)
         return await _answered(see, request)
 
     return endpoint
@@ -97,9 +98,9 @@ def _deciding(
     access: Access, decide: Callable[[Request, dict[str, Any]], Any]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        refusal = access.refusal(request)
-        if refusal:
-            return _said(403 if "switched off" in refusal else 401, refusal)
+        refusal = access.acting(request)
+        if refusal is not None:
+            return refused(refusal)
         try:
             body = json.loads(await _body(request) or b"{}")
             if not isinstance(body, dict):

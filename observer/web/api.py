@@ -16,8 +16,9 @@ from starlette.routing import BaseRoute, Route
 
 from observer.errors import ConfigError, Retryable
 from observer.ports import Clock, History
-from observer.web.access import HEADERS, Access
+from observer.web.access import HEADERS, Access, refused
 from observer.web.actions import ControlPlane, action_routes
+from observer.web.attempts import Attempts
 from observer.web.pages import pages
 from observer.web.reading import reading
 
@@ -89,7 +90,6 @@ class Past:
 
     history: History
     problems: Callable[[], Iterable[str]]
-    clock: Clock
     version: str
 
 
@@ -97,6 +97,7 @@ def create_app(
     render: Render,
     health: Probe,
     ready: Probe,
+    clock: Clock,
     decisions: Decisions | None = None,
     token: str = "",
     past: Past | None = None,
@@ -111,6 +112,7 @@ def create_app(
         Gives the exposition; runs in a worker thread, so it may take its time.
     health, ready : callable
         Probes behind `/healthz` and `/readyz`.
+    clock : Clock
     decisions : Decisions, optional
         Behind the endpoints that act.
     token : str
@@ -143,11 +145,11 @@ def create_app(
 
         return endpoint
 
+    access = Access(Attempts(clock.now), read_token, token)
     shown: list[BaseRoute] = [Route("/", index)]
     if past is not None:
-        access = Access(read_token, token)
         shown = [
-            *pages(past.history, access, past.problems, past.clock, past.version, control),
+            *pages(past.history, access, past.problems, clock, past.version, control),
             *reading(past.history, access, past.problems, past.version, actions=control is not None),
         ]
     return Starlette(
@@ -156,8 +158,8 @@ def create_app(
             Route("/metrics", metrics),
             Route("/healthz", answer(health)),
             Route("/readyz", answer(ready)),
-            *acting(decisions, Access(read_token, token)),
-            *(action_routes(control, Access(read_token, token)) if control is not None else ()),
+            *acting(decisions, access),
+            *(action_routes(control, access) if control is not None else ()),
         ]
     )
 
@@ -167,9 +169,9 @@ def acting(decisions: Decisions | None, access: Access) -> list[Route]:
 
     def guarded(act: Callable[[str, str, dict[str, Any]], str]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            refusal = access.refusal(request)
-            if refusal:
-                return _json(403 if "switched off" in refusal else 401, refusal)
+            refusal = access.acting(request)
+            if refusal is not None:
+                return refused(refusal)
             try:
                 body = json.loads(await _body(request))
                 model, version = body["model"], body["version"]

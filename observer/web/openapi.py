@@ -28,7 +28,7 @@ def document(version: str, *, actions: bool = False) -> dict[str, Any]:
         "get": {
             "operationId": "status",
             "summary": "Whether the history is kept.",
-            "responses": _responses(schemas[-1], (401, 503)),
+            "responses": _responses(schemas[-1], (401, 429, 503)),
         }
     }
     for path, (summary, since) in _ACTS.items():
@@ -62,7 +62,7 @@ def _described(path: str, method: str, summary: str) -> dict[str, Any]:
         "operationId": f"{method} {path.removeprefix('/api/v1/')}",
         "summary": summary,
         "parameters": parameters,
-        "responses": _responses({}, (400, 401, 403, 404, 409, 422, 503)),
+        "responses": _responses({}, (400, 401, 403, 404, 409, 422, 429, 503)),
     }
     if method == "post":
         operation["security"] = [{"token": []}]
@@ -76,7 +76,7 @@ def _reading(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
         "operationId": endpoint.path,
         "summary": endpoint.summary,
         "parameters": [_parameter(one) for one in endpoint.parameters],
-        "responses": _responses(schema, (400, 401, *absent, 503)),
+        "responses": _responses(schema, (400, 401, *absent, 429, 503)),
     }
 
 
@@ -112,7 +112,7 @@ def _acting(path: str, summary: str, *, since: bool) -> dict[str, Any]:
         "summary": summary,
         "security": [{"token": []}],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": _responses(done, (400, 401, 403, 422, 503)),
+        "responses": _responses(done, (400, 401, 403, 422, 429, 503)),
     }
 
 
@@ -123,6 +123,7 @@ _MEANINGS = {
     404: "There is no such thing.",
     409: "It cannot be done, now or later; the error says why.",
     422: "It cannot be done; the error says why.",
+    429: "Too many wrong tokens from this address; Retry-After says when to try again.",
     503: "Not now; try again.",
 }
 

@@ -107,7 +107,7 @@ class _Site:
         """The endpoint of one page."""
 
         async def endpoint(request: Request) -> Response:
-            if not self._access.may_read(request):
+            if self._access.reading(request) is not None:
                 target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(link("/login", next=target), 303, PAGE_HEADERS)
             return await run_in_threadpool(self._answer, name, request)
@@ -164,7 +164,7 @@ class _Site:
         target = request.query_params.get("next", "/")
         if not target.startswith("/") or target.startswith(("//", "/\\")):
             target = "/"
-        wrong = False
+        refusal = None
         if request.method == "POST":
             body = b""
             async for chunk in request.stream():
@@ -172,13 +172,18 @@ class _Site:
                 if len(body) > _LONGEST:
                     break
             given = parse_qs(body[:_LONGEST].decode("utf-8", "replace")).get("token", [""])[0]
-            if self._access.opens(given):
+            refusal = self._access.signing_in(request, given)
+            if refusal is None:
                 answer = RedirectResponse(target, 303, PAGE_HEADERS)
                 answer.set_cookie(COOKIE, self._access.cookie(), httponly=True, samesite="strict")
                 return answer
-            wrong = True
+        status = refusal.status if refusal else 200
+        wrong = "" if status == 200 else "This token does not open the page."
+        if refusal and status == 429:
+            wrong = f"{refusal.text[:1].upper()}{refusal.text[1:]}."
         values = {"here": "", "wrong": wrong, "action": link("/login", next=target)}
-        return self._render("login.html", 401 if wrong else 200, values)
+        waits = {"Retry-After": refusal.headers["Retry-After"]} if refusal and status == 429 else {}
+        return self._render("login.html", status, values, waits)
 
 
 def link(path: str, **parameters: object) -> str:

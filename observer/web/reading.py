@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from observer.errors import Absent, Retryable
 from observer.ports import History
-from observer.web.access import HEADERS, Access
+from observer.web.access import HEADERS, Access, refused
 from observer.web.endpoints import ENDPOINTS, Endpoint, Parameter, Status
 from observer.web.openapi import document
 
@@ -37,8 +37,9 @@ def reading(
         answer: Callable[[Mapping[str, Any]], Any], parameters: tuple[Parameter, ...]
     ) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            if not access.may_read(request):
-                return _answer(401, {"error": "a valid token is needed: Authorization: Bearer ..."})
+            refusal = access.reading(request)
+            if refusal is not None:
+                return refused(refusal)
             try:
                 asked = understand(request.query_params.multi_items(), parameters)
                 return _answer(200, await run_in_threadpool(answer, asked))

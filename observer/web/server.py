@@ -38,6 +38,7 @@ class Server:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # or anybody could choose the address that wrong tokens count for
                 limit_concurrency=100,  # further requests are told 503
                 timeout_graceful_shutdown=2,
             )

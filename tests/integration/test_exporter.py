@@ -13,6 +13,7 @@ from observer.exporters.prometheus import PrometheusExporter
 from observer.metrics import Counters, Gauges, Values, catalog, clean
 from observer.web.api import create_app
 from observer.web.server import Server
+from tests.unit.web.plane import Moving
 
 HOSTILE = [
     'quote " quote',
@@ -56,7 +57,7 @@ def endpoint():
 
     exporter = PrometheusExporter(counters, live)
     exporter.publish(windows.snapshot(service))
-    app = create_app(exporter.render, lambda: (True, ()), lambda: (True, ()))
+    app = create_app(exporter.render, lambda: (True, ()), lambda: (True, ()), Moving(0.0))
     with Server(app) as server:
         yield f"127.0.0.1:{server.port}"
 

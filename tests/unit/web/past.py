@@ -64,13 +64,13 @@ def site(
     database = Database(spec.address(folder))
     writer = HistoryWriter(database, spec, lambda: NOW, gather=0.0)
     problems = [problem] if problem else []
-    past = Past(HistoryReader(database), lambda: problems, Still(), "1.2.3")
+    past = Past(HistoryReader(database), lambda: problems, "1.2.3")
     clock = Moving(NOW)
     with ExitStack() as open_:
         control = open_.enter_context(acting(folder, database, clock, *models)) if models else None
         app = create_app(
-            lambda _: (b"", "text/plain"), lambda: GOOD, lambda: GOOD, decisions, token, past, read_token,
-            control,
+            lambda _: (b"", "text/plain"), lambda: GOOD, lambda: GOOD, Still(), decisions, token, past,
+            read_token, control,
         )  # fmt: skip
         server = open_.enter_context(Server(app))
         url = f"http://127.0.0.1:{server.port}"

@@ -67,6 +67,7 @@ def acting(folder: Path, database: Database, clock: Moving, *models: str) -> Ite
     """A control plane that turns; its ledger is in `database`."""
     config = parse(configured(folder, *models), "observer.yaml", {})
     made = Acting(config, database, Counters(), lambda: (), clock.now, every=0.01)
+    made.loop._passed, made.loop._ahead = clock.now, 0.0  # time passes as the clock says: nobody set it
     try:
         until(lambda: made._control is not None)
         yield made
@@ -134,5 +135,6 @@ def climb(
             plane.inbox.quality(report)
         clock.at += 3600
         seen = len(one["history"])
+        # A cohort counts once the share has been seen as it was set, after its end.
         until(lambda: len(standing()["history"]) > seen or standing()["result"])  # noqa: B023
     raise AssertionError(f"it did not come: {standing()['said']}")

@@ -7,7 +7,9 @@ import pytest
 
 from observer.errors import ConfigError, Retryable
 from observer.web.api import create_app
+from observer.web.attempts import MOST
 from observer.web.server import Server
+from tests.unit.web.plane import Moving
 
 TOKEN = "s3cret"  # noqa: S105 - of these tests only
 GOOD = (True, ())
@@ -20,6 +22,7 @@ class Decided:
     def __init__(self) -> None:
         self.calls: list[tuple] = []
         self.error: Exception | None = None
+        self.clock = Moving(0.0)
 
     def accept(self, model: str, version: str, since: int | None) -> str:
         return self._note("accept", model, version, since)
@@ -35,7 +38,10 @@ class Decided:
 
 
 def serve(token: str, decided: Decided):
-    return Server(create_app(lambda _: (b"", "text/plain"), lambda: GOOD, lambda: GOOD, decided, token))
+    clock = Moving(0.0)
+    app = create_app(lambda _: (b"", "text/plain"), lambda: GOOD, lambda: GOOD, clock, decided, token)
+    decided.clock = clock
+    return Server(app)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,7 @@ def running():
 @pytest.fixture
 def service(running):
     running[0].calls, running[0].error = [], None
+    running[0].clock.at += 1_000  # whoever was wrong before may be again
     return running
 
 
@@ -113,3 +120,39 @@ def test_without_a_token_in_the_configuration_everybody_is_refused():
         answer = httpx.post(address, json={"model": "m", "version": "1"}, headers=BEARER)
     assert (answer.status_code, decided.calls) == (403, [])
     assert "http.token" in answer.json()["error"]
+
+
+def post(client, token: str):
+    body = {"model": "churn", "version": "7"}
+    return client.post("/api/v1/incidents/close", json=body, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_wrong_tokens_make_a_peer_wait_and_even_the_right_one_is_not_looked_at(service):
+    decided, client = service
+    assert [post(client, f"wrong-{i}").status_code for i in range(MOST)] == [401] * MOST
+    answers = [post(client, token) for token in ("wrong", TOKEN)]
+    assert [one.status_code for one in answers] == [429, 429]
+    assert [one.headers["Retry-After"] for one in answers] == ["6", "6"]
+    assert "try again in 6 s" in answers[1].json()["error"]
+    assert decided.calls == []
+    decided.clock.at += 6
+    assert post(client, TOKEN).status_code == 200
+    assert post(client, "wrong").status_code == 401
+    assert post(client, TOKEN).status_code == 429
+
+
+def test_no_token_at_all_makes_nobody_wait(service):
+    _, client = service
+    for _ in range(3 * MOST):
+        answer = client.post("/api/v1/incidents/close", json={"model": "churn", "version": "7"})
+        assert answer.status_code == 401
+    assert post(client, TOKEN).status_code == 200
+
+
+def test_an_address_that_somebody_claims_counts_for_nothing(service):
+    _, client = service
+    headers = {"Authorization": "Bearer wrong", "X-Forwarded-For": "10.0.0.1"}
+    for i in range(MOST):
+        headers["X-Forwarded-For"] = f"10.0.0.{i}"
+        client.post("/api/v1/incidents/close", json={}, headers=headers)
+    assert post(client, TOKEN).status_code == 429

@@ -20,6 +20,7 @@ from observer.model import LedgerRow
 from observer.stores.history.database import Database
 from observer.web.access import Access
 from observer.web.actions import DESCRIBED, action_routes
+from observer.web.attempts import Attempts
 from observer.web.openapi import document
 
 BEARER = {"Authorization": "Bearer act"}
@@ -51,7 +52,7 @@ def plane(tmp_path: Path) -> Iterator[Acting]:
 
 @pytest.fixture
 def client(plane: Acting) -> Iterator[TestClient]:
-    routes = action_routes(plane, Access(read="see", act="act"))
+    routes = action_routes(plane, Access(Attempts(time.time), read="see", act="act"))
     with TestClient(Starlette(routes=routes), headers={"Authorization": "Bearer see"}) as made:
         until(lambda: made.get("/api/v1/actions").status_code == 200)
         yield made

@@ -13,6 +13,7 @@ import pytest
 from observer.errors import Permanent
 from observer.web.api import Heartbeat, create_app
 from observer.web.server import Server
+from tests.unit.web.plane import Moving
 
 GOOD = (True, ())
 
@@ -25,7 +26,7 @@ def running():
     def render(accept):
         return parts.render(accept)
 
-    app = create_app(render, lambda: parts.health, lambda: parts.ready)
+    app = create_app(render, lambda: parts.health, lambda: parts.ready, Moving(0.0))
     with Server(app) as server, httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
         parts.server, parts.get, parts.request = server, client.get, client.request
         yield parts
@@ -136,7 +137,7 @@ def test_a_failing_render_is_an_error_and_not_the_end(service):
 
 
 def app():
-    return create_app(lambda _: (b"", ""), lambda: GOOD, lambda: GOOD)
+    return create_app(lambda _: (b"", ""), lambda: GOOD, lambda: GOOD, Moving(0.0))
 
 
 def test_port_zero_becomes_a_real_port_and_stop_frees_it():
