@@ -10,6 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from tests.services.browser import chromium
 from tests.unit.stores.results import HOUR, START, window
 from tests.unit.web.past import fill, site, standing
+from tests.unit.web.plane import climb, fire, until
+from tests.unit.web.test_acting import Decided
 
 pytestmark = pytest.mark.services
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=1</script>\'${7*7}\u202eabc'
@@ -23,15 +25,30 @@ def browser():
         yield one
 
 
+TOKEN = "s3cret-page"  # noqa: S105 - of these tests only
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    with site(tmp_path_factory.mktemp("history")) as one:
+    folder = tmp_path_factory.mktemp("history")
+    with site(folder, token=TOKEN, models=("model-3", HOSTILE), decisions=Decided()) as one:
         for i in range(12):
             fill(one.writer, f"model-{i}", ("stable", "drift", "ticket", "page")[i % 4])
         fill(one.writer, HOSTILE, "page", column=HOSTILE)
         one.writer.objective(standing("model-3", remaining=-0.1), START + 24 * HOUR)
         one.writer.objective(standing("model-3", HOSTILE), START + 24 * HOUR)
         assert one.writer.flush(60)
+        one.acts = [
+            fire(one.plane, one.clock, "model-3", "first", "waiting"),
+            fire(one.plane, one.clock, HOSTILE, HOSTILE, "waiting"),
+            fire(one.plane, one.clock, HOSTILE, HOSTILE, "succeeded", "Told"),
+        ]
+        one.plane.rule(one.acts[1], "hold", f"token:{HOSTILE}", HOSTILE)
+        promoted = climb(
+            one.plane, one.clock, "model-3", 0.05, lambda _: one.plane.listed()[0]["action"] == "promote"
+        )
+        worse = climb(one.plane, one.clock, HOSTILE, -0.1, lambda rollout: rollout["result"])
+        one.rollouts = [promoted["id"], worse["id"]]
         yield one
 
 
@@ -56,7 +73,9 @@ class Tab:
 
 def views(seen) -> list[str]:
     model = {"model": "model-3"}
-    paths = ["/", "/findings", "/slo", "/references", f"/model?{urlencode(model)}"]
+    paths = ["/", "/findings", "/slo", "/references", "/actions", "/rollouts", f"/model?{urlencode(model)}"]
+    paths += [f"/action?id={name}" for name in seen.acts]
+    paths += [f"/rollout?{urlencode({'id': name})}" for name in seen.rollouts]
     paths.append(f"/model?{urlencode({**model, 'segment': 'country=DE'})}")
     for name in ("model-3", HOSTILE):
         for tier in ("page", "info"):
@@ -158,7 +177,7 @@ def test_the_theme_that_was_chosen_stays(seen, browser):
 
 def test_an_empty_service_and_a_narrow_screen(tmp_path, seen, browser):
     with site(tmp_path) as one, Tab(browser, width=380) as tab:
-        for path in ("/", "/findings", "/slo", "/references"):
+        for path in ("/", "/findings", "/slo", "/references", "/actions", "/rollouts"):
             tab.page.goto(one.url + path)
             assert not tab.said
         tab.page.goto(one.url)
@@ -167,6 +186,118 @@ def test_an_empty_service_and_a_narrow_screen(tmp_path, seen, browser):
             tab.page.goto(seen.url + path)
             width = tab.page.evaluate("document.documentElement.scrollWidth")
             assert width <= 380, path
+
+
+def decide(tab: Tab, button: str, token: str = TOKEN, **fields: str) -> str:
+    """Fill the form in, press a button; what it is answered."""
+    for name, value in {"token": token, **fields}.items():
+        tab.page.locator(f"#decide-{name}").fill(value)
+    with tab.page.expect_response(lambda one: one.request.method == "POST"):
+        tab.page.get_by_role("button", name=button, exact=True).click()
+    told = "document.querySelector('form.act output')"
+    tab.page.wait_for_function(f"!{told} || {told}.textContent !== '…'")
+    return tab.page.evaluate(f"{told}?.textContent || ''")
+
+
+def test_an_action_is_approved_with_the_token_and_not_without(seen, browser):
+    name = fire(seen.plane, seen.clock, "model-3", "to approve", "waiting")
+    with Tab(browser) as tab:
+        tab.page.goto(f"{seen.url}/action?id={name}")
+        assert "a valid token is needed" in decide(tab, "Approve", "wrong")
+        assert tab.page.locator("form.act output.refused").count() == 1
+        assert seen.plane.shown(name)["state"] == "waiting"
+        said = "looks right <b>"
+        tab.page.evaluate("window.same = true")
+        decide(tab, "Approve", actor="ann", comment=said)
+        tab.page.wait_for_selector(".story >> text=Approved")
+        story = " ".join((tab.page.locator(".story").text_content() or "").split())
+        assert "Approved ann, by token" in story
+        assert said in story
+        until(lambda: _later(seen) and seen.plane.shown(name)["state"] == "succeeded")
+        tab.page.wait_for_selector(".title .s-stable", timeout=60_000)
+        assert tab.page.evaluate("window.same")
+        assert tab.page.locator("form.act").count() == 0
+        assert TOKEN not in tab.page.url
+        assert all("401" in one for one in tab.said), tab.said
+
+
+def _later(seen) -> bool:
+    seen.clock.at += 1
+    return True
+
+
+def test_an_action_is_put_on_hold_and_rejected_by_the_keyboard(seen, browser):
+    name = fire(seen.plane, seen.clock, "model-3", "to reject", "waiting")
+    with Tab(browser) as tab:
+        tab.page.goto(f"{seen.url}/action?id={name}")
+        assert decide(tab, "Hold", actor="bob", comment="wait").endswith("held")
+        tab.page.wait_for_selector(".title .s-ticket >> text=On hold")
+        # What was typed outlives the new page around it, and so does the answer.
+        assert tab.page.locator("#decide-token").input_value() == TOKEN
+        assert "held" in (tab.page.locator("form.act output").text_content() or "")
+        tab.page.get_by_role("button", name="Reject").focus()
+        tab.page.keyboard.press("Enter")
+        tab.page.wait_for_selector(".title >> text=Rejected")
+        assert seen.plane.shown(name)["state"] == "rejected"
+        assert not tab.said
+
+
+def test_a_rollout_is_paused_resumed_and_aborted(tmp_path, browser):
+    with site(tmp_path, token=TOKEN, models=("churn",)) as one, Tab(browser) as tab:
+        started = climb(one.plane, one.clock, "churn", 0.0, lambda rollout: len(rollout["history"]) >= 2)
+        tab.page.goto(f"{one.url}/rollout?{urlencode({'id': started['id']})}")
+        tab.page.wait_for_selector("figure.chart canvas")
+        assert "a valid token is needed" in decide(tab, "Pause", "wrong")
+        assert one.plane.rolling()[0]["paused"] == ""
+        assert "paused" in decide(tab, "Pause", actor="ann")
+        tab.page.wait_for_selector(".title >> text=Paused")
+        assert "Paused, ann, by token" in (tab.page.locator(".lead").text_content() or "")
+        assert "goes on" in decide(tab, "Resume", actor="ann")
+        tab.page.wait_for_selector(".title >> text=Under way")
+        decide(tab, "Abort: all traffic back to the champion", actor="ann")
+        until(lambda: one.plane.rolling()[0]["result"] == "aborted")
+        tab.page.wait_for_selector(".title >> text=Aborted", timeout=60_000)
+        assert "Roll-back to 0 %: done" in (tab.page.locator(".story").text_content() or "")
+        assert one.plane.rolling()[0]["share"] == 0
+        assert all("401" in said for said in tab.said), tab.said
+
+
+def test_an_incident_is_closed_and_a_reference_accepted(tmp_path, browser):
+    decided = Decided()
+    with site(tmp_path, token=TOKEN, decisions=decided) as one, Tab(browser) as tab:
+        fill(one.writer, HOSTILE, "page")
+        assert one.writer.flush(30)
+        tab.page.goto(f"{one.url}/model?{urlencode({'model': HOSTILE})}")
+        assert "a valid token is needed" in decide(tab, "Close the incident", "wrong")
+        assert decided.calls == []
+        assert decide(tab, "Close the incident") == "close done"
+        assert decide(tab, "Accept what is seen as the reference") == "accept done"
+        assert decided.calls == [("close", HOSTILE, "1"), ("accept", HOSTILE, "1", None)]
+        for _ in range(12):
+            said = decide(tab, "Close the incident", "wrong again")
+            if "too many" in said:
+                break
+        assert "try again in" in said
+
+
+def test_without_a_token_in_the_configuration_there_are_no_buttons(tmp_path, browser):
+    with site(tmp_path, models=("churn",)) as one, Tab(browser) as tab:
+        name = fire(one.plane, one.clock, "churn", "a", "waiting")
+        tab.page.goto(f"{one.url}/action?id={name}")
+        assert tab.page.locator("form.act").count() == 0
+        assert "switched off" in (tab.page.locator("main").text_content() or "")
+
+
+def test_reading_takes_no_script(seen, browser):
+    context = browser.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        page.goto(f"{seen.url}/rollout?{urlencode({'id': seen.rollouts[0]})}")
+        said = page.locator("main").inner_text()
+        assert "Share to 5 %: done, and read back" in said
+        assert "observer rollout" in said  # what to do instead of pressing a button
+    finally:
+        context.close()
 
 
 def test_signing_in(tmp_path, browser):
