@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from detectors.why.ranking import rank_features
+from observer.explain.past import said
 from observer.model import Finding, QualityReport, WindowReport
 from observer.ports import Clock, History
 from observer.web import endpoints, lines
@@ -16,6 +18,7 @@ _WINDOWS = 60
 _FINDINGS = 100
 _METRICS = 3
 _EXPLAINED = 20
+_RANKED = 20
 _GRAVE = {"page": 0, "ticket": 1, "info": 2}
 
 PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = {
@@ -131,6 +134,7 @@ class Views:
             "effect": lines.effect(watch, streams[0]) if watch and streams else "",
             "judged": [one for one in found.window.judged if one.subject in named] if found.window else [],
             "others": others[:30],
+            "features": rank_features(said(found.window.judged))[:_RANKED] if found.window else (),
         }
 
     def slo(self) -> dict[str, Any]:

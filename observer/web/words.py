@@ -79,6 +79,18 @@ def points(value: float | None) -> str:
     return f"{value * 100:+.2f}".replace("-", "−")
 
 
+def loss(value: float | None, kind: str) -> str:
+    """A loss: `error rate` in per cent, any other as it is."""
+    return share(value) if kind == "error rate" else number(value)
+
+
+def loss_change(value: float, kind: str) -> str:
+    """A change of a loss, with its sign: of an error rate in percentage points."""
+    if kind == "error rate":
+        return points(value)
+    return f"{'−' if value < 0 else '+'}{number(abs(value))}"
+
+
 def length(milliseconds: float) -> str:
     """A length of time in its two largest units, as `3 d 4 h`."""
     parts: list[str] = []
@@ -97,6 +109,11 @@ def subject(name: str, statistic: str = "") -> str:
     if name == "@table":
         return statistic.replace("_", " ") or "all columns"
     return name.removeprefix("@").replace("score.", "score of ")
+
+
+def ranked(name: str) -> str:
+    """A column as a ranking names it: detectors of the whole table are a subject each."""
+    return subject("@table", name.removeprefix("@table.")) if name.startswith("@table.") else subject(name)
 
 
 def meaning(one: StreamEvidence) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from detectors.base import Status, Verdict
+from detectors.why.covariance import Pair
+from detectors.why.decomposition import Contribution, Decomposition
 from observer.model import (
     ColumnState,
     Distribution,
     EvidenceReport,
     Finding,
     Judged,
+    Performance,
+    Period,
     QualityReport,
     QualityValue,
+    SegmentEvidence,
     StreamEvidence,
     WindowKey,
     WindowReport,
@@ -36,6 +44,25 @@ def evidence(*streams: StreamEvidence, watch: str = "inputs") -> EvidenceReport:
     return EvidenceReport(watch, "paging", 48, 24, strongest, 4.2, incident, streams)  # type: ignore[arg-type]
 
 
+def why(column: str) -> dict[str, Any]:
+    """What a page goes together with; each part, though no real page is about inputs and quality at once."""
+    cells = (
+        Contribution("country=DE", 0.5, 0.7, 0.1, 0.3, 0.004, 0.14, 0.01),
+        Contribution("country=FR", 0.5, 0.3, None, 0.08, -0.01, 0.0, 0.02),
+    )
+    segment = SegmentEvidence("country=DE", 7.1, named=True, stream=stream(column, segment="country=DE"))
+    cohort, baseline = Period(START, START + HOUR, 1), Period(START - HOUR, START, 1)
+    whole = Decomposition(0.1, 0.234, 0.134, 0.011, 0.0, 0.134, cells[:1])
+    return {
+        "pairs": (Pair("plan", column, 0.4, 0.02, -0.1, 0.31), Pair(column, column, 0.6, 0.03, 1.0, 1.3)),
+        "segments": (segment,),
+        "performance": Performance(
+            "error rate", cohort, baseline, 900, 800, 700, whole,
+            {"country": replace(whole, contributions=cells)},
+        ),
+    }  # fmt: skip
+
+
 def window(
     hour: int = 0,
     model: str = "churn",
@@ -54,7 +81,8 @@ def window(
     causes = (stream(column, tier, 6.0),) if tier else ()
     found = tuple(Finding(key, end, column, "ks", verdict()) for _ in range(drifts))
     if tier:
-        found = (Finding(key, end, column, "location", verdict(), tier, causes, START), *found)  # type: ignore[arg-type]
+        paged = Finding(key, end, column, "location", verdict(), tier, causes, START)  # type: ignore[arg-type]
+        found = (replace(paged, **why(column)), *found)
     return WindowReport(
         key,
         end,

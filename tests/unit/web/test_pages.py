@@ -109,6 +109,19 @@ def test_a_finding_says_why(seen):
     pictures = ("The window against its reference", "distribution of age", "How large the shift is")
     for part in (*words, *pictures, "Evidence over time"):
         assert part in text, part
+    said = " ".join(Tags(text).text.split())
+    ranked = said.split("What changed in the window, most evidence first")[1].split("Evidence: the mean")[0]
+    assert 0 < ranked.index("age") < ranked.index("plan")
+    assert "Quality: error rate 10 % → 23.4 %, +13.40 ± 1.10 points" in said
+    assert "By country: changed mix +0.00, within segments +13.40" in said
+    assert "country=FR50 % → 30 %– → 8 %−1.00" in said
+    segments = said.split("Segments, most evidence first")[1].split("Pairs of columns")[0]
+    assert "named" in segments
+    assert "age: values rose in rank" in segments
+    assert "plan and agecorrelation-0.10.31" in said
+    assert (
+        "observer explain churn --at 2026-01-06T" in said or "observer explain churn --at 2026-01-05T" in said
+    )
 
 
 @pytest.mark.parametrize(
