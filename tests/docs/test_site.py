@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import posixpath
 import re
@@ -130,3 +131,35 @@ def test_the_site_builds_strictly_and_fetches_nothing(tmp_path):
             r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=\"?(https?:[^\s\">]+)", path.read_text("utf-8")
         )
         assert fetched == [], path
+
+
+def code(page: str) -> list[tuple[int, str]]:
+    """What stands between backticks, with the lines."""
+    return [(number, one) for number, line in prose(page) for one in re.findall(r"`([^`]+)`", line)]
+
+
+OURS = "observer|detectors|tests|benchmarks|dashboards|documentation|examples|docs|helm"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_paths_modules_and_targets_are_there(page):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    def there(kind: str, name: str) -> bool:
+        if kind == "path":
+            return (ROOT / name).exists() or (ROOT / f"{name}.py").exists()
+        return name in targets if kind == "make" else importlib.util.find_spec(name) is not None
+
+    told = {
+        "path": rf"^((?:{OURS})/[\w./-]*)$",
+        "module": rf"python -m ((?:{OURS})[\w.]*)",
+        "make": r"^make ([a-z-]+)",
+    }
+    wrong = [
+        f"{page}:{line}: no {kind} {name}"
+        for line, text in code(page)
+        for kind, pattern in told.items()
+        for name in re.findall(pattern, text)
+        if not there(kind, name)
+    ]
+    assert wrong == []

@@ -11,6 +11,7 @@ from tests.services.process import free_port
 
 @pytest.mark.services
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_from_an_empty_directory_to_the_first_alert(kafka, topic_name, tmp_path):
     ports = {f"localhost:{told}": f"127.0.0.1:{free_port()}" for told in (9464, 9090, 9093, 9095)}
     predictions, labels = topic_name("predictions"), topic_name("labels")
