@@ -35,7 +35,7 @@ demo: $(READY)  ## watch drift being found in a generated stream of events
 
 .PHONY: test
 test: $(READY) $(SERVERS)  ## run all tests, those with a real Kafka and Prometheus too
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: lint types imports  ## lint, formatting, types, import directions
