@@ -12,12 +12,11 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import httpx
 
-from tests.services.process import Process, ServiceError, free_port
+from tests.services.process import Process, Server, ServiceError, free_port
 
 
 class Notified(NamedTuple):
@@ -78,7 +77,7 @@ class Receiver:
             time.sleep(0.1)
 
 
-class Alertmanager:
+class Alertmanager(Server):
     """An Alertmanager with a configuration of its own: alone, or the member of a cluster.
 
     Parameters
@@ -101,15 +100,6 @@ class Alertmanager:
         self._process: Process | None = None
         self._client = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     def start(self) -> None:
         """Start, with empty storage unless `end` left some; return once it is ready."""
         binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
@@ -126,11 +116,7 @@ class Alertmanager:
         command += ["--cluster.pushpull-interval=1s", "--cluster.reconnect-interval=1s"]
         command += ["--cluster.settle-timeout=1s", "--cluster.gossip-interval=50ms"]
         self._process = Process(command, folder / "server.log")
-        try:
-            self._process.wait_until(self._ready, 60)
-        except BaseException:
-            self.stop()
-            raise
+        self._process.wait_until(self._ready, 60)
 
     def end(self) -> None:
         """End it and keep its data for the next start."""

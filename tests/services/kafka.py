@@ -18,14 +18,13 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.services.process import Process, ServiceError, accepts, free_port
+from tests.services.process import Process, Server, ServiceError, accepts, free_port
 
 ADDRESS = "OBSERVER_TEST_KAFKA"
 POM = Path(__file__).with_name("kafka.pom.xml")
@@ -33,7 +32,7 @@ CACHE = Path(__file__).parents[2] / ".cache" / "kafka"
 START_SECONDS = 90.0
 
 
-class KafkaBroker:
+class KafkaBroker(Server):
     """One broker on loopback, or the broker whose address stands in `OBSERVER_TEST_KAFKA`.
 
     Parameters
@@ -59,15 +58,6 @@ class KafkaBroker:
     def can_restart(self) -> bool:
         """Whether this broker is ours to kill."""
         return not self._external
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start on the data left by an earlier start, if any; return once every partition has a leader."""

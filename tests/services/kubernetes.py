@@ -16,13 +16,12 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import yaml
 
-from tests.services.process import Process, ServiceError, free_port
+from tests.services.process import Process, Server, ServiceError, free_port
 
 VERSION = "1.33.4"
 ROOT = Path(__file__).parents[2]
@@ -73,7 +72,7 @@ def _run(go: str, arguments: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
-class Kubernetes:
+class Kubernetes(Server):
     """An API server of its own data; tokens are users: `admin-token` may do everything.
 
     Parameters
@@ -95,19 +94,6 @@ class Kubernetes:
             trust_env=False,
             headers={"Authorization": f"Bearer {ADMIN}"},
         )
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start with no objects; return once it is ready."""

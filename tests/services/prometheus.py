@@ -8,12 +8,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import httpx
 
-from tests.services.process import Process, ServiceError, free_port
+from tests.services.process import Process, Server, ServiceError, free_port
 
 
 class Sample(NamedTuple):
@@ -31,7 +30,7 @@ class Series(NamedTuple):
     points: list[tuple[float, float]]
 
 
-class Prometheus:
+class Prometheus(Server):
     """A Prometheus of its own data, scraping `targets` ("host:port", path `/metrics`) as job `observer`.
 
     Parameters
@@ -59,15 +58,6 @@ class Prometheus:
         self._process: Process | None = None
         self._client = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     def start(self) -> None:
         """Start with empty storage; return once it is ready to answer queries."""
         binary = shutil.which("prometheus")
@@ -80,11 +70,7 @@ class Prometheus:
         command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
         command += [f"--web.listen-address=127.0.0.1:{self._port}", "--log.level=warn"]
         self._process = Process(command, folder / "server.log")
-        try:
-            self._process.wait_until(self._ready, 60)
-        except BaseException:
-            self.stop()
-            raise
+        self._process.wait_until(self._ready, 60)
 
     def stop(self) -> None:
         """End it and remove its data."""
