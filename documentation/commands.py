@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from documentation.text import cell
-from observer.cli.main import group
+from observer.cli.group import group
 
 _INTRODUCTION = """\
 # Every command

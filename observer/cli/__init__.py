@@ -15,7 +15,7 @@ _OURS = ("observer", "detectors")
 def main() -> None:
     """Run the command line; says what to install where a library of the service is missing."""
     try:
-        from observer.cli.main import run  # noqa: PLC0415 - the base install has no click
+        from observer.cli.group import run  # noqa: PLC0415 - the base install has no click
 
         run()
     except ModuleNotFoundError as error:

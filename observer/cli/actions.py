@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from observer.cli.main import config_option
+from observer.cli.group import config_option
 from observer.cli.orders import ask, order, url_option
 from observer.errors import Permanent
 

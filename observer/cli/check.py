@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from observer import logs
-from observer.cli.main import config_option
+from observer.cli.group import config_option
 
 _EPILOG = """\b
 Example:

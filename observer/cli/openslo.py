@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from observer.cli.main import config_option
+from observer.cli.group import config_option
 
 _EPILOG = """\b
 Example:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from observer.cli.main import config_option
+from observer.cli.group import config_option
 from observer.cli.orders import order, url_option
 from observer.errors import ConfigError, Permanent
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from observer import logs
-from observer.cli.main import config_option
+from observer.cli.group import config_option
 from observer.cli.replaying import over_files, progress
 from observer.cli.run import until_signalled
 from observer.plain import plain, rounded, timestamp

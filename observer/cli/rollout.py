@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from observer.cli.main import config_option
+from observer.cli.group import config_option
 from observer.cli.orders import ask, order, url_option
 
 _EPILOG = """\b

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from observer import logs
-from observer.cli.main import config_option
+from observer.cli.group import config_option
 
 if TYPE_CHECKING:
     from observer.app import Service

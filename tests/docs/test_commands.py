@@ -132,7 +132,7 @@ def judged(port: int) -> set[tuple[str, str]]:
 
 def observer(words: list[str]) -> tuple[int, str]:
     """What the command line says, in this process: starting one for each takes longer than what it does."""
-    from observer.cli import main  # noqa: PLC0415 - the module is shadowed by its function
+    from observer.cli import main  # noqa: PLC0415 - it is slow to import
 
     said = io.StringIO()
     before = sys.argv

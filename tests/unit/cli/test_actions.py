@@ -38,8 +38,8 @@ class Running:
 
     def observer(self, *arguments: str) -> Result:
         where = ["-c", str(self.path), "--url", self.url]
-        # Imported late: at collection it would hide the function `observer.cli.main` from other tests.
-        group = import_module("observer.cli.main").group
+        # Imported late: at collection it would hide the function `observer.cli.group` from other tests.
+        group = import_module("observer.cli.group").group
         return CliRunner().invoke(group, [*arguments[:2], *where, *arguments[2:]])
 
     def says(self, *arguments: str) -> str:

@@ -166,7 +166,7 @@ def told(hour: int, *findings: tuple[str, Tier]) -> WindowReport:
 
 
 def test_drift_that_nobody_was_told_of_within_a_day_is_missed() -> None:
-    from observer.cli.backtesting import History  # noqa: PLC0415 - it binds `observer.cli.main` to the module
+    from observer.cli.backtesting import History  # noqa: PLC0415 - it binds `observer.cli.group` to the module
 
     history = History()
     for report in (

@@ -101,7 +101,7 @@ def test_a_library_that_is_missing_is_named(observer: Observer, monkeypatch: pyt
     def absent(name: str) -> None:
         raise ModuleNotFoundError(f"No module named 'lmdb.x', wanted by {name}", name="lmdb.x")
 
-    monkeypatch.setattr("observer.cli.main.import_module", absent)
+    monkeypatch.setattr("observer.cli.group.import_module", absent)
     ran = observer("run", "-c", "x")
     assert (ran.code, ran.err) == (
         1,
@@ -113,7 +113,7 @@ def test_our_own_missing_modules_are_no_secret(monkeypatch: pytest.MonkeyPatch) 
     def absent(name: str) -> None:
         raise ModuleNotFoundError(name, name="observer.nope")
 
-    monkeypatch.setattr("observer.cli.main.import_module", absent)
+    monkeypatch.setattr("observer.cli.group.import_module", absent)
     monkeypatch.setattr(sys, "argv", ["observer", "run"])
     with pytest.raises(ModuleNotFoundError):
         cli()
