@@ -37,6 +37,10 @@ demo: $(READY)  ## watch drift being found in a generated stream of events
 test: $(READY) $(SERVERS)  ## run all tests, those with a real Kafka and Prometheus too
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
+.PHONY: test-torch
+test-torch: $(READY)  ## run the tests of alibi-detect with PyTorch: 2 GB to install
+	@$(BIN)/pytest tests/integration/alibi_torch.py $(ARGS)
+
 .PHONY: check
 check: lint types imports  ## lint, formatting, types, import directions
 
@@ -63,7 +67,7 @@ bench: $(READY) $(SERVERS)  ## measure speed and memory against the ceilings of 
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-statistics
-bench-statistics: $(READY)  ## simulate false alarms and delays of the evidence; about ten minutes
+bench-statistics: $(READY)  ## simulate false alarms, delays, power and costs: hours, or ARGS="null delay"
 	@$(BIN)/python -m benchmarks.statistics $(ARGS)
 
 .PHONY: docs

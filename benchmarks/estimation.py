@@ -34,9 +34,10 @@ from detectors.quality.estimation import (
 from detectors.summaries.outcomes import RegressionOutcomes, score_edges
 from detectors.summaries.predicted import PREDICTION, SCORE, ClassTable
 from detectors.summaries.sample import Sample
+from tests.services.peers import environment
 
-ENVIRONMENT, CACHE = Path(".cache/peers/nannyml"), Path(".cache/estimation")
-PACKAGES = ["nannyml==0.13.1", "statsmodels", "setuptools<80"]
+CACHE = Path(".cache/estimation")
+PACKAGES = "nannyml==0.13.1 statsmodels 'setuptools<80'"
 CHUNK, SAMPLED = 5_000, 1_000
 FEW = 10
 """Chunks of a data set that `pape` estimates, at least."""
@@ -213,14 +214,11 @@ def _keys(n: int, seed: int) -> NDArray[np.uint64]:
 
 def _ask(name: str) -> None:
     """Let NannyML write a data set and its estimates into the cache."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(ENVIRONMENT)], check=True)
-        subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), *PACKAGES], check=True)
+    python = environment("nannyml", PACKAGES)
     CACHE.mkdir(parents=True, exist_ok=True)
-    environment = {"NML_DISABLE_USAGE_LOGGING": "1", "PATH": "/usr/bin:/bin", "HOME": str(CACHE.resolve())}
+    variables = {"NML_DISABLE_USAGE_LOGGING": "1", "PATH": "/usr/bin:/bin", "HOME": str(CACHE.resolve())}
     command = [str(python), "-W", "ignore", "-c", _SCRIPT, name, str(CACHE), str(CHUNK)]
-    subprocess.run(command, check=True, env=environment)
+    subprocess.run(command, check=True, env=variables)
 
 
 def elec() -> Data:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
+
+from tests.services.peers import environment
 
 ROWS = 100_000
-ENVIRONMENT = Path(".cache/peers/whylogs")
 WHYLOGS = "whylogs==1.6.4"
 
 # Runs in the peer's environment, on the same distribution: 20 normal columns, 3 of ten short texts.
@@ -33,14 +32,10 @@ print(json.dumps({"rows": rows, "cpu": used.ru_utime + used.ru_stime - before}))
 
 def whylogs_rate() -> float:
     """Rows per CPU-second of `whylogs.log` over a frame that is in memory already."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(ENVIRONMENT)], check=True)
-        packages = [WHYLOGS, "numpy<2", "pandas<3", "setuptools<80"]
-        subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), *packages], check=True)
-    environment = {"WHYLOGS_NO_ANALYTICS": "True", "PATH": "/usr/bin:/bin"}
+    python = environment("whylogs", f"{WHYLOGS} 'numpy<2' 'pandas<3' 'setuptools<80'")
+    variables = {"WHYLOGS_NO_ANALYTICS": "True", "PATH": "/usr/bin:/bin"}
     command = [str(python), "-W", "ignore", "-c", _SCRIPT, str(ROWS)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=variables).stdout
     found = json.loads(printed.strip().splitlines()[-1])
     return found["rows"] / found["cpu"]
 

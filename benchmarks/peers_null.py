@@ -9,6 +9,7 @@ windows against the libraries themselves, each in an environment of its own. Riv
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from benchmarks.statistics import (
 from detectors.base import Floats
 from detectors.evidence.conformal import ConformalRank
 from detectors.evidence.edetector import log_mean_exp
+from tests.services.peers import environment
 
 FEATURES, ROWS, REFERENCE, LIVE = 50, 500, 672, 720
 PATIENCE = 720.0
@@ -290,21 +292,16 @@ def river_rules(rows: Floats) -> dict[str, dict[str, Any]]:
 
 def in_environment(package: str, script: str, *arguments: str) -> Any:
     """What a script prints as JSON on its last line, run where the package is installed."""
-    home = Path(f".cache/peers/null-{package}")
-    python = home / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(home)], check=True)
-        subprocess.run(
-            ["uv", "pip", "install", "-q", "--python", str(python), *PACKAGES[package]], check=True
-        )
-    environment = {"PATH": "/usr/bin:/bin", "NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}
-    environment |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    base = "3.11" if package.startswith("alibi") else sys.executable
+    python = environment(f"null-{package}", shlex.join(PACKAGES[package]), base)
+    variables = {"PATH": "/usr/bin:/bin", "NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}
+    variables |= {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     printed = subprocess.run(
         [str(python), "-W", "ignore", "-c", script, *arguments],
         check=True,
         capture_output=True,
         text=True,
-        env=environment,
+        env=variables,
     ).stdout
     return json.loads(printed.strip().splitlines()[-1])
 

@@ -8,7 +8,6 @@ only read.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from detectors.evidence.season import DAY, HOUR, Season
 from detectors.watch.history import Row
 from detectors.watch.streams import MINIMA, TableStreams
 from detectors.watch.watch import Watch
+from tests.services.peers import uv
 
 DATA = Path(".cache/data")
 REFERENCE, QUIET, CHANGED = 420, 84, 168
@@ -40,8 +40,7 @@ def _package(name: str, *options: str) -> Path:
     """The unpacked package; only its files of data are used."""
     home = DATA / name.split("==", maxsplit=1)[0]
     if not home.exists():
-        command = ["uv", "pip", "install", "-q", "--no-deps", "--target", str(home), *options, name]
-        subprocess.run(command, check=True)
+        uv("pip", "install", "-q", "--no-deps", "--target", str(home), *options, name)
     return home
 
 
@@ -239,11 +238,11 @@ def shuffled(stream: Stream, seed: int, live: int = 720) -> dict[str, int]:
     return {"windows": len(windows) - REFERENCE, "pages": len(pages), "tickets": len(tickets)}
 
 
-def turned(stream: Stream, seed: int) -> dict[str, Any]:
+def turned(stream: Stream, seed: int, changed: int = CHANGED) -> dict[str, Any]:
     """The first regime, then the second, each in random order; when that was found."""
     rng = np.random.default_rng(seed)
     before = cut(rng.permutation(stream.first), stream.rows, REFERENCE + QUIET)
-    after = cut(rng.permutation(stream.second), stream.rows, CHANGED)
+    after = cut(rng.permutation(stream.second), stream.rows, changed)
     run = Run(stream.columns, before[:REFERENCE])
     early, _, _ = run.follow(before[REFERENCE:])
     pages, tickets, causes = run.follow(after)

@@ -19,6 +19,7 @@ _FOLDER = Path(__file__).parents[2] / ".cache" / "peers"
 _PACKAGES = {
     "alibi-0.11": ("3.11", AlibiDetect.packages),
     "alibi-0.13": ("3.11", "'alibi-detect==0.13.0' 'scikit-learn<1.6' 'pyarrow<26'"),
+    "alibi-torch": ("3.11", "'alibi-detect==0.13.0' 'scikit-learn<1.6' 'pyarrow<26' torch"),
     "evidently": (sys.executable, Evidently.packages),
     "river": (sys.executable, River.packages),
     "airflow": (sys.executable, "'apache-airflow==3.3.2'"),
@@ -31,25 +32,31 @@ NAMES = tuple(_PACKAGES)
 def interpreter(name: str) -> Path:
     """The interpreter of a peer's environment; raises `ServiceError` when it cannot be made, offline say."""
     base, packages = _PACKAGES[name]
+    return environment(name, packages, base)
+
+
+def environment(name: str, packages: str, base: str = sys.executable) -> Path:
+    """The interpreter of an environment of these packages, as a shell would take them; made where needed."""
     folder = _FOLDER / name
     python, made = folder / "bin" / "python", folder / ".made-of"
     _FOLDER.mkdir(parents=True, exist_ok=True)
     with (_FOLDER / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists() or made.read_text() != packages:
-            _run("venv", "--clear", "--python", base, str(folder))
-            _run("pip", "install", "--python", str(python), *shlex.split(packages))
+            uv("venv", "--clear", "--python", base, str(folder))
+            uv("pip", "install", "--python", str(python), *shlex.split(packages))
             made.write_text(packages)
     return python
 
 
-def _run(*command: str) -> None:
-    uv = shutil.which("uv") or str(_FOLDER.parent / "uv" / "bin" / "uv")
+def uv(*command: str) -> None:
+    """Run uv; raises `ServiceError` with what it said when it fails."""
+    program = shutil.which("uv") or str(_FOLDER.parent / "uv" / "bin" / "uv")
     # Peers are made for Pythons that the machine may lack: then uv fetches one.
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "automatic"}
     try:
         subprocess.run(
-            [uv, *command], check=True, capture_output=True, text=True, env=environment, timeout=600
+            [program, *command], check=True, capture_output=True, text=True, env=environment, timeout=600
         )
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or ""
