@@ -1,4 +1,7 @@
-"""Writes the events of `observer demo` to Kafka, in event time that runs faster: producer.py BROKERS."""
+"""Writes the events of `observer demo` to Kafka, in event time that runs faster.
+
+producer.py BROKERS PREDICTIONS LABELS [HOURS_PER_SECOND]
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,16 @@ from confluent_kafka import Producer
 from observer.clock import SystemClock
 from observer.sources.demo import DemoSource, EventClock, Script
 
-HOURS_PER_SECOND = 1.0
 
-
-def main(brokers: str, hours_per_second: float) -> None:
+def main(brokers: str, predictions: str, labels: str, hours_per_second: float = 1.0) -> None:
     """Write until it is stopped."""
     producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 50})
     script = Script.default()
     clock = EventClock(SystemClock(), script.start / 1000, hours_per_second * 3600)
-    sources = {stream: DemoSource(script, stream, clock) for stream in ("predictions", "labels")}
+    sources = {
+        predictions: DemoSource(script, "predictions", clock),
+        labels: DemoSource(script, "labels", clock),
+    }
     for source in sources.values():
         source.open({})
     while True:
@@ -32,4 +36,4 @@ def main(brokers: str, hours_per_second: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else HOURS_PER_SECOND)
+    main(*sys.argv[1:4], *map(float, sys.argv[4:]))

@@ -43,6 +43,17 @@ RULES = {
 Logs = Mapping[int, list[bytes]]
 
 
+def merged(logs: Mapping[str, Logs]) -> list[tuple[str, int, bytes]]:
+    """Topic, partition and payload, so that all partitions of both topics come forward together."""
+    columns = [
+        [(at / len(log), topic, partition, payload) for at, payload in enumerate(log)]
+        for topic, topic_logs in logs.items()
+        for partition, log in topic_logs.items()
+    ]
+    events = sorted(itertools.chain.from_iterable(columns), key=lambda item: item[0])
+    return [(topic, partition, payload) for _, topic, partition, payload in events]
+
+
 class Feed(threading.Thread):
     """Writes both logs in the order of their events, a little at a time, and waits while it is told to."""
 
@@ -57,20 +68,14 @@ class Feed(threading.Thread):
                 "log_level": 0,
             }
         )
-        # Partition by partition in turn, so that all of both topics come forward together.
-        columns = [
-            [(at / len(log), topic, partition, payload) for at, payload in enumerate(log)]
-            for topic, topic_logs in logs.items()
-            for partition, log in topic_logs.items()
-        ]
-        self._events = sorted(itertools.chain.from_iterable(columns), key=lambda item: item[0])
+        self._events = merged(logs)
         self._seconds = seconds
         self.error: Exception | None = None
 
     def run(self) -> None:
         pause = self._seconds / (len(self._events) / 50)
         try:
-            for i, (_, topic, partition, payload) in enumerate(self._events):
+            for i, (topic, partition, payload) in enumerate(self._events):
                 self._producer.produce(topic, payload, partition=partition)
                 if i % 50 == 49:
                     self._producer.poll(0)

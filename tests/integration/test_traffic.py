@@ -7,12 +7,10 @@ There are no controllers, so the tests write each status as the platform would.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 from pydantic import TypeAdapter
 
 from observer.actions.base import Order
@@ -23,102 +21,31 @@ from observer.actions.traffic.cluster import KubernetesObject
 from observer.actions.traffic.target import TrafficTarget
 from observer.errors import Permanent, Retryable
 from tests.services.kubernetes import ADMIN, Kubernetes
+from tests.services.serving import DEFINITIONS
 from tests.unit.actions.fakes import NOW, MemoryStore, order
 from tests.unit.actions.objects import EXPERIMENT, GRAPH, KNATIVE, ROUTE, SELDON, STANDARD, status_of
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
-VENDORS = Path(__file__).parents[3] / "shared" / "crds"
-DEFINITIONS = {
-    "inferenceservices": ("serving.kserve.io", "v1beta1", "InferenceService", "kserve-inferenceservices"),
-    "inferencegraphs": ("serving.kserve.io", "v1alpha1", "InferenceGraph", "kserve-inferencegraphs"),
-    "seldondeployments": (
-        "machinelearning.seldon.io",
-        "v1",
-        "SeldonDeployment",
-        "seldon-v1-seldondeployments",
-    ),
-    "experiments": ("mlops.seldon.io", "v1alpha1", "Experiment", "seldon-v2-experiments"),
-    "httproutes": ("gateway.networking.k8s.io", "v1", "HTTPRoute", "gateway-httproutes"),
-}
-
-
-def definition(plural: str) -> dict[str, Any]:
-    group, version, kind, file = DEFINITIONS[plural]
-    path = VENDORS / f"{file}.yaml"
-    if path.exists():
-        found = next(one for one in yaml.safe_load_all(path.read_text()) if one)
-        found.get("metadata", {}).pop("annotations", None)
-        found["spec"].pop("conversion", None)
-        _closed(found["spec"])
-        # A group under k8s.io is protected: whoever defines it says that it was approved.
-        found["metadata"]["annotations"] = {"api-approved.kubernetes.io": "https://observer.test"}
-        return dict(found)
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": f"{plural}.{group}",
-            "annotations": {"api-approved.kubernetes.io": "https://observer.test"},
-        },
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
-            "versions": [
-                {
-                    "name": version,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "x-kubernetes-preserve-unknown-fields": True,
-                        }
-                    },
-                }
-            ],
-        },
-    }
-
-
-def _closed(schema: Any) -> None:
-    """Give a type to lists' items that have none, as in Seldon's v1: today's API server refuses those."""
-    for part in schema.values() if isinstance(schema, dict) else schema:
-        if isinstance(part, dict | list):
-            _closed(part)
-    items = schema.get("items") if isinstance(schema, dict) and schema.get("type") == "array" else None
-    if isinstance(items, dict) and not items.keys() & {"type", "x-kubernetes-int-or-string", "anyOf"}:
-        items.update({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Kubernetes]:
-    with Kubernetes({"observer-token": "observer", "stranger-token": "stranger"}) as server:
-        server.create("/api/v1/namespaces", {"metadata": {"name": "ml"}})
-        for plural in DEFINITIONS:
-            server.define(definition(plural))
-        rules = [
-            {
-                "apiGroups": [group],
-                "resources": [plural],
-                "resourceNames": ["credit"],
-                "verbs": ["get", "patch"],
-            }
-            for plural, (group, *_) in DEFINITIONS.items()
-        ]
-        roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/ml"
-        server.create(f"{roles}/roles", {"metadata": {"name": "observer"}, "rules": rules})
-        server.create(
-            f"{roles}/rolebindings",
-            {
-                "metadata": {"name": "observer"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "observer"},
-                "subjects": [{"kind": "User", "name": "observer", "apiGroup": "rbac.authorization.k8s.io"}],
-            },
-        )
-        yield server
+def cluster(serving: Kubernetes) -> Kubernetes:
+    """With the rights of the docs, for the user `observer`."""
+    rules = [
+        {"apiGroups": [group], "resources": [plural], "resourceNames": ["credit"], "verbs": ["get", "patch"]}
+        for plural, (group, *_) in DEFINITIONS.items()
+    ]
+    roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/ml"
+    serving.create(f"{roles}/roles", {"metadata": {"name": "traffic"}, "rules": rules})
+    serving.create(
+        f"{roles}/rolebindings",
+        {
+            "metadata": {"name": "traffic"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "traffic"},
+            "subjects": [{"kind": "User", "name": "observer", "apiGroup": "rbac.authorization.k8s.io"}],
+        },
+    )
+    return serving
 
 
 class Case(NamedTuple):
@@ -141,7 +68,7 @@ CASES = {
 class Platform:
     """One object, and what its controller would write."""
 
-    def __init__(self, cluster: Kubernetes, case: Case, folder: Path) -> None:
+    def __init__(self, cluster: Kubernetes, case: Case, folder: Path, token: str) -> None:
         group, version, kind, _ = DEFINITIONS[case.plural]
         self.cluster, self.case = cluster, case
         self.collection = f"/apis/{group}/{version}/namespaces/ml/{case.plural}"
@@ -160,7 +87,7 @@ class Platform:
             "spec": case.thing["spec"],
         }
         cluster.create(self.collection, made)
-        self.target = self.open("observer-token", folder)
+        self.target = self.open(token, folder)
         self.settle()
 
     def open(self, token: str, folder: Path, name: str = "credit") -> TrafficTarget:
@@ -199,7 +126,7 @@ class Platform:
 
 @pytest.fixture(params=CASES)
 def platform(request: pytest.FixtureRequest, cluster: Kubernetes, tmp_path: Path) -> Platform:
-    return Platform(cluster, CASES[request.param], tmp_path)
+    return Platform(cluster, CASES[request.param], tmp_path, "observer-token")
 
 
 def shift(share: float, before: float | None, kind: Any = "set_weights") -> Order:

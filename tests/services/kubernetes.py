@@ -6,6 +6,7 @@ cores): `python -m tests.services.kubernetes --fetch`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -27,6 +28,8 @@ VERSION = "1.33.4"
 ROOT = Path(__file__).parents[2]
 BINARY = ROOT / ".cache" / "kubernetes" / f"kube-apiserver-{VERSION}"
 ADMIN = "admin-token"
+OPERATOR = "0.85.0"
+"""Of Prometheus, whose definitions of objects its module brings."""
 
 
 def fetch() -> Path:
@@ -65,6 +68,26 @@ def fetch() -> Path:
     return BINARY
 
 
+def operator_definitions() -> list[dict[str, Any]]:
+    """CustomResourceDefinitions of the Prometheus operator: monitors, rules, Alertmanager's configuration."""
+    folder = BINARY.parent / f"prometheus-operator-{OPERATOR}"
+    if not folder.exists():
+        go = shutil.which("go")
+        if go is None:
+            raise ServiceError("no Go: the operator's definitions come in its module")
+        module = f"github.com/prometheus-operator/prometheus-operator@v{OPERATOR}"
+        with tempfile.TemporaryDirectory(prefix="observer-operator-") as name:
+            found = json.loads(_run(go, ["mod", "download", "-json", module], Path(name)))
+            shutil.copytree(Path(found["Dir"]) / "example" / "prometheus-operator-crd", Path(name) / "crd")
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(Path(name) / "crd", folder)
+    wanted = ("servicemonitors", "podmonitors", "prometheusrules", "alertmanagerconfigs")
+    paths = [folder / f"monitoring.coreos.com_{plural}.yaml" for plural in wanted]
+    # A bare `=` in a list is a text of YAML 1.2, which PyYAML takes for something of its own.
+    texts = [path.read_text().replace("- =\n", '- "="\n') for path in paths]
+    return [yaml.load(text, yaml.CSafeLoader) for text in texts]
+
+
 def _run(go: str, arguments: Sequence[str], folder: Path) -> str:
     done = subprocess.run([go, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -79,10 +102,13 @@ class Kubernetes(Server):
     ----------
     users : mapping
         Token -> user name, who may do what RBAC gives them.
+    audit : bool
+        Keep what everybody asked for, for `audited`.
     """
 
-    def __init__(self, users: Mapping[str, str] | None = None) -> None:
+    def __init__(self, users: Mapping[str, str] | None = None, *, audit: bool = False) -> None:
         self._users = dict(users or {})
+        self._audit = audit
         self._port = free_port()
         self.url = f"https://127.0.0.1:{self._port}"
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -121,6 +147,13 @@ class Kubernetes(Server):
         command += ["--service-account-issuer=https://observer.test", f"--service-account-key-file={key}"]
         command += [f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=10.0.0.0/24"]
         command += ["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none"]
+        if self._audit:
+            policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
+            (folder / "audit.yaml").write_text(yaml.safe_dump({**policy, "rules": [{"level": "Metadata"}]}))
+            command += [
+                f"--audit-policy-file={folder / 'audit.yaml'}",
+                f"--audit-log-path={folder / 'audit'}",
+            ]
         self._processes.append(Process(command, folder / "apiserver.log"))
         self._processes[-1].wait_until(self._ready, 120)
 
@@ -169,9 +202,43 @@ class Kubernetes(Server):
             self.client.patch(path, content=json.dumps(change), headers=headers, params=params)
         )
 
+    def apply(self, thing: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Server-side apply an object, unknown keys refused; raises `ServiceError` for a warning, too."""
+        group, _, version = thing["apiVersion"].rpartition("/")
+        root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        kinds = {one["kind"]: one for one in self.read(root)["resources"] if "/" not in one["name"]}
+        place = f"/namespaces/{thing['metadata']['namespace']}" if kinds[thing["kind"]]["namespaced"] else ""
+        answer = self.client.patch(
+            f"{root}{place}/{kinds[thing['kind']]['name']}/{thing['metadata']['name']}",
+            content=json.dumps(thing),
+            headers={"Content-Type": "application/apply-patch+yaml"},
+            params={
+                "fieldManager": "helm",
+                "fieldValidation": "Strict",
+                **({"dryRun": "All"} if dry_run else {}),
+            },
+        )
+        if "warning" in answer.headers:
+            raise ServiceError(f"{thing['kind']}: {answer.headers['warning']}")
+        return self._answer(answer)
+
+    def account_token(self, namespace: str, name: str) -> str:
+        """A token of a service account, as a pod would get it."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        made = self.create(
+            path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        )
+        return str(made["status"]["token"])
+
+    def audited(self, user: str) -> list[dict[str, Any]]:
+        """What a user has asked for so far, as the audit log has it."""
+        assert self._folder is not None
+        lines = (Path(self._folder.name) / "audit").read_text().splitlines()
+        return [one for one in map(json.loads, lines) if one["user"]["username"] == user]
+
     def kubeconfig(self, token: str, folder: Path) -> Path:
         """A file with which the bearer of a token speaks to the server."""
-        path = folder / f"{token}.yaml"
+        path = folder / f"{hashlib.sha256(token.encode()).hexdigest()[:16]}.yaml"
         path.write_text(
             yaml.safe_dump(
                 {

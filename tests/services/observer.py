@@ -27,6 +27,7 @@ class Observer:
     """
 
     def __init__(self, folder: Path, config: dict) -> None:
+        folder.mkdir(exist_ok=True)
         self.path = folder / "observer.yaml"
         self.log = folder / "observer.log"
         self.log.touch()
@@ -38,10 +39,10 @@ class Observer:
         self._env = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode")}
         self._env.pop("PYTHONDONTWRITEBYTECODE", None)
 
-    def start(self) -> None:
-        """Start it and return at once."""
+    def start(self, *arguments: str) -> None:
+        """Start it, with further arguments, and return at once."""
         self._started_at = self.log.stat().st_size
-        command = [sys.executable, "-m", "observer", "run", "-c", str(self.path)]
+        command = [sys.executable, "-m", "observer", "run", "-c", str(self.path), *arguments]
         self._process = Process(command, self.log, self._env)
 
     @property

@@ -1,0 +1,187 @@
+"""The rendered chart in a real Kubernetes API server: it takes every object, and the rights are just enough.
+
+The server validates against its own schemas, the vendors' and the Prometheus operator's definitions, unknown
+keys refused, in a namespace that enforces the *restricted* Pod Security Standard. Nothing runs the pods.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration import test_traffic as traffic
+from tests.services.helm import CHART, ROOT, template
+from tests.services.kubernetes import ADMIN, Kubernetes, operator_definitions
+from tests.services.serving import DEFINITIONS
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+
+VALUES = {path.stem.removesuffix("-values"): path for path in sorted((CHART / "ci").glob("*.yaml"))}
+ACCOUNT = "system:serviceaccount:watch:observer"
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+EVERYBODYS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
+"""What the cluster lets everybody create, about themselves."""
+
+
+@pytest.fixture(scope="module")
+def cluster(serving: Kubernetes) -> Kubernetes:
+    for name in ("watch", "web", "far"):
+        labels = RESTRICTED if name == "watch" else {}
+        serving.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+    for each in operator_definitions():
+        serving.define(each)
+    return serving
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_server_takes_every_object(cluster, name):
+    objects = template("--values", VALUES[name])
+    assert {one["kind"] for one in objects} >= {"StatefulSet", "Service", "ConfigMap", "Pod"}
+    for thing in objects:
+        made = cluster.apply(thing, dry_run=True)
+        assert made["metadata"]["uid"]
+        if thing["kind"] == "StatefulSet":  # a namespace enforces on pods, and only warns of what makes them
+            pod = {"apiVersion": "v1", "kind": "Pod", **thing["spec"]["template"]}
+            pod["metadata"] = {**pod["metadata"], "name": "pod", "namespace": "watch"}
+            claims = thing["spec"].get("volumeClaimTemplates", [])
+            own = [{"name": c["metadata"]["name"], "emptyDir": {}} for c in claims]
+            pod["spec"] = {**pod["spec"], "volumes": [*pod["spec"]["volumes"], *own]}
+            pod["spec"].pop("priorityClassName", None)  # of the cluster
+            cluster.apply(pod, dry_run=True)
+            for claim in claims:
+                kind = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+                metadata = {**claim["metadata"], "namespace": "watch"}
+                cluster.apply({**kind, **claim, "metadata": metadata}, dry_run=True)
+
+
+def test_the_server_refuses_what_it_does_not_know(cluster):
+    """That the test above can fail: of each kind, an object with a key too many."""
+    seen = set()
+    for thing in template("--values", VALUES["everything"]):
+        if thing["kind"] in seen or "spec" not in thing:
+            continue
+        seen.add(thing["kind"])
+        with pytest.raises(Exception, match=r"\.spec\.colour"):
+            cluster.apply({**thing, "spec": {**thing["spec"], "colour": "red"}}, dry_run=True)
+    assert {"StatefulSet", "ServiceMonitor", "PrometheusRule", "NetworkPolicy"} <= seen
+
+
+def test_the_server_takes_the_sample_for_alertmanager(cluster):
+    sample = ROOT / "examples/alerting/alertmanagerconfig.yaml"
+    cluster.apply(yaml.safe_load(sample.read_text()), dry_run=True)
+
+
+# Rights
+
+
+def rights(cluster: Kubernetes, token: str, namespace: str) -> set[tuple[str, str, str, str]]:
+    """Everything the bearer may do in a namespace, as the server lists it, beside what everybody may."""
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
+    answer = cluster.client.post(
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+        json={**review, "spec": {"namespace": namespace}},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    found = answer.json()["status"]
+    assert not found["incomplete"]
+    return {
+        (verb, group, resource, name)
+        for rule in found["resourceRules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames") or ("*",)
+        if resource not in EVERYBODYS
+    }
+
+
+def install(cluster: Kubernetes, name: str) -> str:
+    """Apply what gives rights; the token of the pod's account, once the server knows all of them."""
+    kinds = ("ServiceAccount", "Role", "RoleBinding")
+    objects = [one for one in template("--values", VALUES[name]) if one["kind"] in kinds]
+    for thing in objects:
+        cluster.apply(thing)
+    return cluster.account_token("watch", "observer")
+
+
+@pytest.mark.parametrize("case", traffic.CASES)
+def test_a_rollout_uses_every_right_that_it_is_given_and_is_refused_anything_else(
+    cluster: Kubernetes, case: str, tmp_path: Path
+) -> None:
+    token = install(cluster, f"target-{case.replace(' ', '-')}")
+    kind = traffic.CASES[case]
+    group, *_ = DEFINITIONS[kind.plural]
+    granted = {(verb, group, kind.plural, "credit") for verb in ("get", "patch")}
+    deadline = time.monotonic() + 60
+    while rights(cluster, token, "ml") != granted:  # (roles reach the authorizer a moment later)
+        assert time.monotonic() < deadline, rights(cluster, token, "ml")
+        time.sleep(0.05)
+    for elsewhere in ("watch", "web", "far", "kube-system"):
+        assert rights(cluster, token, elsewhere) == set()
+
+    before = len(cluster.audited(ACCOUNT))
+    platform = traffic.Platform(cluster, kind, tmp_path, token)
+    traffic.test_a_rollout_goes_up_and_back_and_changes_nothing_else(platform)
+    asked = [
+        one for one in cluster.audited(ACCOUNT)[before:] if one["objectRef"]["resource"] not in EVERYBODYS
+    ]
+    assert {one["responseStatus"]["code"] for one in asked} == {200}
+    used = {
+        (one["verb"], one["objectRef"]["apiGroup"], one["objectRef"]["resource"], one["objectRef"]["name"])
+        for one in asked
+    }
+    assert used == granted
+    assert {one["objectRef"]["namespace"] for one in asked} == {"ml"}
+
+    whole = cluster.read(platform.path)
+    tries: list[tuple[str, str, Any]] = [
+        ("GET", platform.collection, None),
+        ("GET", f"{platform.collection}?watch=1", None),
+        ("GET", f"{platform.collection}/another", None),
+        ("GET", platform.path.replace("/ml/", "/web/"), None),
+        ("POST", platform.collection, {**whole, "metadata": {"name": "another", "namespace": "ml"}}),
+        ("PUT", platform.path, whole),
+        ("PATCH", f"{platform.path}/status", {"status": {}}),
+        ("DELETE", platform.path, None),
+        ("DELETE", platform.collection, None),
+        ("GET", "/api/v1/namespaces/ml/secrets", None),
+        ("GET", "/api/v1/namespaces/watch/secrets/kafka", None),
+        ("GET", "/api/v1/namespaces/watch/configmaps/observer", None),
+        ("GET", "/api/v1/namespaces/watch/pods", None),
+        ("GET", "/api/v1/nodes", None),
+        ("GET", "/apis/apps/v1/namespaces/watch/statefulsets/observer", None),
+        ("GET", "/apis/rbac.authorization.k8s.io/v1/namespaces/ml/roles/observer", None),
+        *(
+            ("GET", f"/apis/{g}/{v}/namespaces/ml/{plural}/credit", None)
+            for plural, (g, v, *_) in DEFINITIONS.items()
+            if plural != kind.plural
+        ),
+    ]
+    for method, path, body in tries:
+        headers = {"Authorization": f"Bearer {token}"}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
+        answer = cluster.client.request(method, path, json=body, headers=headers)
+        assert answer.status_code == 403, (method, path, answer.text)
+    assert cluster.read(platform.path) == whole
+
+
+@pytest.mark.parametrize("missing", ["get", "patch"])
+def test_with_less_no_rollout_begins_and_it_says_what_is_missing(cluster, missing, tmp_path):
+    token = install(cluster, "target-kserve-knative")
+    (role,) = (o for o in template("--values", VALUES["target-kserve-knative"]) if o["kind"] == "Role")
+    role["rules"][0]["verbs"].remove(missing)
+    platform = traffic.Platform(cluster, traffic.CASES["kserve knative"], tmp_path, ADMIN)
+    cluster.apply(role)
+    target = platform.open(token, tmp_path)
+    wanted = [
+        f"InferenceService ml/credit: the service may not {missing} inferenceservices.serving.kserve.io"
+    ]
+    deadline = time.monotonic() + 60
+    while target.check() != wanted:
+        assert time.monotonic() < deadline, target.check()
+        time.sleep(0.05)
