@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,7 +46,7 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator
         yield ""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if body is not None:
-        yield "The body is a JSON object" + (":\n" if body.get("properties") else ".\n")
+        yield "The body is a JSON object" + (_needed(body) if body.get("properties") else ".\n")
         yield from _properties(body)
     for code, answer in operation["responses"].items():
         given = answer.get("content", {}).get("application/json", {}).get("schema", {})
@@ -63,16 +65,26 @@ def _object(name: str, schema: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_type(schema)}\n"
 
 
+def _needed(body: Mapping[str, Any]) -> str:
+    return f", in which {' and '.join(f'`{name}`' for name in body.get('required', ()))} must be given:\n"
+
+
 def _properties(schema: Mapping[str, Any]) -> Iterator[str]:
     if not schema.get("properties"):
         return
-    needed = set(schema.get("required", ()))
-    yield "| field | holds | |\n|---|---|---|"
+    meanings = _attributes(inspect.cleandoc(schema.get("description", "")))
+    yield "| field | holds | meaning |\n|---|---|---|"
     for field, value in schema["properties"].items():
-        absent = "" if field in needed else "may be absent"
-        told = ". ".join(filter(None, (cell(value.get("description", "")).rstrip("."), absent)))
-        yield f"| `{field}` | {_type(value)} | {told} |"
+        meaning = cell(value.get("description", "") or meanings.get(field, ""))
+        yield f"| `{field}` | {_type(value)} | {meaning} |"
     yield ""
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """What a numpy docstring says of each attribute."""
+    section = docstring.partition("Attributes\n----------\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^([\w, ]+) : .*\n((?: {4}.*(?:\n|$))+)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}
 
 
 def _default(schema: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ def test_from_an_empty_directory_to_the_first_alert(kafka, topic_name, tmp_path)
         "localhost:9092": kafka.bootstrap,
         "topic: predictions": f"topic: {predictions}",
         "topic: labels": f"topic: {labels}",
+        "events/predictions.jsonl": f"events/{predictions}.jsonl",  # called as the topic
         **ports,
         '("localhost", 9095)': f'("127.0.0.1", {receiver})',
     }
