@@ -102,7 +102,8 @@ class Acting:
 
     def listed(self) -> list[dict[str, Any]]:
         """Actions, newest first: all that are open, and the latest that ended."""
-        return [brief(one) for one in reversed(list(self._ready().engine.ledger.actions.values()))]
+        actions = list(self._ready().engine.ledger.actions.values())
+        return [brief(one) for one in reversed(actions) if one.rows]  # else it is being made just now
 
     def shown(self, name: str) -> dict[str, Any]:
         """One action, whole; raises `Absent` when there is none."""

@@ -11,7 +11,7 @@ from observer.model import Finding
 from observer.web.words import about
 from observer.web.words import number as digits
 
-_EVENTS: Final[Mapping[str, tuple[str, str]]] = {
+EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "intended": ("decided", "quiet"),
     "approved": ("approved", "good"),
     "rejected": ("rejected", "bad"),
@@ -24,6 +24,7 @@ _EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "accepted": ("taken by the target", "quiet"),
     "observed": ("read back", "quiet"),
     "commented": ("comment", "person"),
+    "clock_set": ("the machine’s clock was set", "quiet"),
     "stop_refused": ("cannot be stopped", "bad"),
     "stopped": ("stopped", "bad"),
     "stuck": ("stuck: a person has to look", "bad"),
@@ -119,7 +120,7 @@ def of_model(
 
 
 def _word(row: Mapping[str, Any]) -> str:
-    word, _ = _EVENTS.get(row["event"], (row["event"], ""))
+    word, _ = EVENTS.get(row["event"], (row["event"], ""))
     return f"{word}, attempt {row['data']['attempt']}" if row["event"] == "attempted" else word
 
 
@@ -131,7 +132,7 @@ def _step(action: Mapping[str, Any]) -> str:
 
 
 def _row(row: Mapping[str, Any], what: str, action: Mapping[str, Any] | None = None) -> Entry:
-    _, look = _EVENTS.get(row["event"], ("", "quiet"))
+    _, look = EVENTS.get(row["event"], ("", "quiet"))
     data = dict(row["data"])
     if row["event"] == "intended":
         detail = str(data.get("order", {}).get("why", {}).get("detail", ""))

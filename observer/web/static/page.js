@@ -65,6 +65,13 @@ function hours(u, ticks, axis, space, step) {
 }
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+// As wide as the longest label of the axis, so that none is cut.
+function wide(u, labels, axis) {
+  if (!labels) return 40;
+  u.ctx.font = u.axes[axis].font[0];
+  return Math.ceil(Math.max(...labels.map((label) => u.ctx.measureText(label).width), 10) / devicePixelRatio) + 16;
+}
+
 function draw(figure, again) {
   const text = figure.dataset.chart;
   const plot = figure.querySelector(".plot");
@@ -81,7 +88,7 @@ function draw(figure, again) {
     legend: { live: true },
     bands: data.lines.flatMap((line, i) => line.kind === "band" && data.lines[i + 1]?.kind === "band" ? [{ series: [i + 2, i + 1], fill: colour("--band") }] : []),
     scales: { y: { range: (u, low, high) => { if (data.range) return data.range; const room = (high - low || Math.abs(high) || 1) * 0.08; return [low >= 0 ? Math.max(low - room, 0) : low - room, high + room]; } } },
-    axes: [{ ...axis, values: hours }, { ...axis, size: 52, values: (u, ticks) => ticks.map(shown) }],
+    axes: [{ ...axis, values: hours }, { ...axis, size: wide, values: (u, ticks) => ticks.map(shown) }],
     series: [{ label: "UTC", value: (u, at) => at === null ? "–" : utc(at) },
       ...data.lines.map((line, i) => ({ label: line.label, spanGaps: false, points: line.kind === "limit" || line.kind === "band" ? { show: false } : spread, value: (u, v) => shown(v), ...style(line, i) }))],
   }, [data.x, ...data.lines.map((line) => line.y)], plot);

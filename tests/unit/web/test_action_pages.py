@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 from urllib.parse import urlencode
 
 import pytest
 
+from observer.actions.ledger import EVENTS, FINAL, State
+from observer.web import story
+from observer.web.action_views import GUARDS, LOOKS, VERBS
 from tests.unit.web.past import fill, site
 from tests.unit.web.plane import climb, fire
 from tests.unit.web.test_pages import HOSTILE, Tags
@@ -50,6 +54,14 @@ def in_order(said: str, *words: str) -> None:
     places = [said.find(word) for word in words]
     assert places == sorted(places), (words, places, said)
     assert min(places) >= 0, (words, places, said)
+
+
+def test_every_state_event_and_guard_has_words(seen):
+    assert set(EVENTS) == set(story.EVENTS)
+    assert set(get_args(State)) == set(LOOKS)
+    assert LOOKS.keys() - VERBS.keys() == FINAL | {"sending"}
+    assert story.ENDED == FINAL
+    assert seen.better["evidence"].keys() == GUARDS.keys()
 
 
 def test_the_list_says_what_waits_since_when_why_and_until_when(seen):
@@ -107,11 +119,11 @@ def test_a_rollout_tells_its_steps_its_estimate_and_its_end(seen):
 def test_a_model_tells_its_story_and_leads_to_its_rollout(seen):
     said = text(seen, "/model?model=churn")
     assert "Rollout of 2 against 1" in said
-    story = said.split("Story, the latest first")[1]
+    told = said.split("Story, the latest first")[1]
     in_order(
-        story, "Promotion to 100 %: decided", "Share to 5 %: done", "Retrain: approved", "Page: age: values"
+        told, "Promotion to 100 %: decided", "Share to 5 %: done", "Retrain: approved", "Page: age: values"
     )
-    in_order(story, "Page: age: values rose in rank", "Version 1 is seen first")
+    in_order(told, "Page: age: values rose in rank", "Version 1 is seen first")
     assert path_of(seen.better) in given(seen, "/model?model=churn", "a", "href")
 
 
