@@ -48,6 +48,8 @@ class Service:
         Instead of those that the configuration names; for the demo.
     reports : sequence
         Further receivers of results, beside the metrics.
+    act_by : Clock, optional
+        The time that actions and rollouts go by, where that is not the clock's: event time, in the demo.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Service:
         reports: Sequence[Reports] = (),
         pace: Pace | None = None,
         serve: bool = True,
+        act_by: Clock | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -91,7 +94,8 @@ class Service:
                     self.history.database,
                     self.counters,
                     lambda: self.objectives.latest,
-                    clock.now,
+                    clock.now if act_by is None else act_by.now,
+                    every=(pace or Pace()).act_every,
                     base_url=str(config.http.url or "").rstrip("/"),
                 )
                 self._close.callback(self.acting.close)

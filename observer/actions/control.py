@@ -228,6 +228,8 @@ class Control:
         spec = self.specs.get(trigger.model)
         if spec is None:
             return True
+        if not trigger.version:  # it is about the model as a whole
+            trigger = replace(trigger, version=self._champion(trigger.model))
         decided = True
         past = [one for one in self.engine.ledger.actions.values() if one.order.model == trigger.model]
         labels = self._labelled(trigger)
@@ -272,6 +274,15 @@ class Control:
             if start >= since
         }
         return sum(latest.values())
+
+    def _champion(self, model: str) -> str:
+        """The version that most labelled predictions of late were of; "" before there are any."""
+        latest = {(start, version): n for start, version, n in self._labels.get(model, ())}
+        recent = sorted({start for start, _ in latest})[-2:]
+        labelled: Counter[str] = Counter()
+        for (start, version), n in latest.items():
+            labelled[version] += n if start in recent else 0
+        return max(labelled, key=labelled.__getitem__, default="")
 
     def _episode(self, standing: ObjectiveStanding, now: float) -> float:
         """When the objective began to burn as it does: kept, so that a restart begins no new decision."""

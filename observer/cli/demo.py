@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
+import shutil
+import sys
 import tempfile
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
@@ -10,29 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.console import Console
 
 from observer import logs
 from observer.app import NoDeadLetters, Service
+from observer.cli import demo_config
 from observer.cli.run import until_signalled
+from observer.cli.story import Story
 from observer.clock import SystemClock
-from observer.codecs import Limits
-from observer.config import Config, HttpConfig, LabelConfig, ModelConfig, StreamConfig
 from observer.engines.local import Pace
 from observer.metrics import catalog
-from observer.model import QualityReport, Stream, Task, WindowReport
+from observer.model import QualityReport, Stream, WindowReport
 from observer.plain import timestamp
 from observer.ports import Reports, Source
-from observer.references import Overrides, Reference, RowLabels, build
-from observer.segments import SegmentSpec
-from observer.slo import ObjectiveSpec
-from observer.sources.demo import DemoSource, EventClock, Script
-from observer.sources.files import FilesSpec
-from observer.stores.lmdb import StateSpec
+from observer.sources.demo import Archive, DemoSource, EventClock, Script, Serving
 from observer.terminal import Status, TerminalView
 
-_HOURS_PER_SECOND = 2.0
+_HOURS_PER_SECOND = 0.5
+_RATE = 0.6
+"""Of the traffic of the script: enough to see everything, and easy on the machine."""
 
 
 class Tally:
@@ -71,6 +70,7 @@ class Tally:
 
 @click.command()
 @click.option("--for", "seconds", type=click.FloatRange(min=0), help="Stop after so many seconds.")
+@click.option("--once", is_flag=True, help="Stop when the story is over.")
 @click.option("--json", "as_json", is_flag=True, help="No live view; one JSON line at the end.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=9464, show_default=True, help="0 takes a free one."
@@ -83,23 +83,30 @@ class Tally:
     help="Hours of event time in a second.",
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="Another seed gives other events.")
-def command(seconds: float | None, as_json: bool, port: int, speed: float, seed: int) -> None:
-    """Watch drift being found: four models, days of event time a minute, through the production path.
+def command(seconds: float | None, once: bool, as_json: bool, port: int, speed: float, seed: int) -> None:
+    """Watch drift being found and acted on: five models, a day of event time in 48 seconds.
 
-    Nothing is needed and nothing is kept. Drift is scripted: the view shows it being found and passing
-    again, labels coming late, and quality with it. Stop with Ctrl-C.
+    Everything goes the production path. Drift is scripted, what follows is not: an objective burns, a model
+    is retrained, meets the champion on a share of the traffic and is promoted on evidence; a worse one is
+    rolled back. That takes some four minutes, in which you may approve and reject. Nothing is needed and
+    nothing is kept. Stop with Ctrl-C.
     """
     logs.to_stderr("warning")
-    script = Script.default(seed=seed)
+    script = Script.default(seed=seed, rate=_RATE)
     clock = SystemClock()
     stopping = until_signalled()
     tally = Tally(script)
-    with tempfile.TemporaryDirectory(prefix="observer-demo-") as folder:
-        references = {model.name: _reference(script, model.name) for model in script.models}
-        config = _config(Path(folder), references, port)
+    with tempfile.TemporaryDirectory(prefix="observer-demo-", ignore_cleanup_errors=True) as folder:
+        places = demo_config.Places(Path(folder))
+        paths = demo_config.references(script, places)
+        token = secrets.token_hex(8)
+        config = demo_config.configuration(script, places, paths, port, token)
         events = EventClock(clock, script.start / 1000, speed * 3600)
+        serving = Serving(script.served.name, places.models, places.split, events.now)
+        archive = Archive(places.events, script.served.name, script.turns)
         sources: dict[Stream, Source] = {
-            stream: DemoSource(script, stream, events) for stream in ("predictions", "labels")
+            stream: DemoSource(script, stream, events, serving=serving, archive=archive)
+            for stream in ("predictions", "labels")
         }
         view = None if as_json else TerminalView(Console())
         reports: list[Reports] = [tally] if view is None else [tally, view]
@@ -110,16 +117,24 @@ def command(seconds: float | None, as_json: bool, port: int, speed: float, seed:
             sources=sources,
             dead_letters={"predictions": ignored, "labels": ignored},
             reports=reports,
-            pace=Pace(publish_every=0.5),
+            pace=Pace(publish_every=0.5, act_every=0.25),
+            act_by=events,
         ) as service:
+            assert service.server is not None  # noqa: S101 - served by default
+            url = f"http://{service.server.host}:{service.server.port}"
+            places.config.write_text(demo_config.for_orders(url, token))
+            tell = view.tell if view is not None else lambda *_: None
+            story = Story(service, serving, script.turns_at, events.now, tell)
+            turn = _Turn(service, tally, story, view, speed, f"{url}/  token {token}", places.config)
             if view is not None:
-                view.know({reference.version: reference for reference in references.values()})
-            turn = _Turn(service, tally, view, speed)
+                view.know(demo_config.known(paths))
             shown: AbstractContextManager[Any] = nullcontext() if view is None else view
             with shown:
-                service.run(lambda: turn.over(seconds) or stopping())
-            if as_json:
-                click.echo(json.dumps(_summary(script, tally, turn)))
+                service.run(lambda: turn.over(seconds, once=once) or stopping())
+            summary = {**_summary(script, tally, turn), **story.summary()}
+            story.close()
+        if as_json:
+            click.echo(json.dumps(summary))
 
 
 def _summary(script: Script, tally: Tally, turn: _Turn) -> dict[str, Any]:
@@ -142,13 +157,25 @@ def _moment(milliseconds: int | None) -> str | None:
 
 
 class _Turn:
-    """Called once a turn of the loop: refreshes the view, and says when time is up."""
+    """Called once a turn of the loop: tells the story, refreshes the view, and says when time is up."""
 
-    def __init__(self, service: Service, tally: Tally, view: TerminalView | None, speed: float) -> None:
+    def __init__(
+        self,
+        service: Service,
+        tally: Tally,
+        story: Story,
+        view: TerminalView | None,
+        speed: float,
+        page: str,
+        orders: Path,
+    ) -> None:
         self._service = service
         self._tally = tally
+        self._story = story
         self._view = view
         self._speed = speed * 3600
+        self._page = page
+        self._orders = f"{_program()} actions %s -c {orders}"
         self._started = service.clock.now()
         self._lately: deque[tuple[float, int]] = deque(maxlen=40)
 
@@ -161,14 +188,14 @@ class _Turn:
         counted = self._service.counters.read().series.get(catalog.EVENTS, {})
         return int(sum(count for count in counted.values() if isinstance(count, float)))
 
-    def over(self, seconds: float | None) -> bool:
-        """Whether the time is up."""
+    def over(self, seconds: float | None, *, once: bool) -> bool:
+        """Whether the time is up, or the story over where that ends it."""
         now = self.elapsed()
+        self._story.turn()
         if self._view is not None:
             total = self.events()
             self._lately.append((now, total))
             then, before = self._lately[0]
-            server = self._service.server
             self._view.update(
                 Status(
                     event_time=self._service.pipeline.watermarks["predictions"].current(
@@ -179,47 +206,25 @@ class _Turn:
                     per_second=(total - before) / (now - then) if now > then else 0.0,
                     windows=self._tally.windows,
                     uptime=now,
-                    page_url=f"http://{server.host}:{server.port}/" if server else "",
+                    page_url=self._page,
+                    asks=self._asks(),
                 )
             )
-        return seconds is not None and now >= seconds
+        return (seconds is not None and now >= seconds) or (once and self._story.over)
 
-
-def _reference(script: Script, model: str) -> Reference:
-    keys, columns, tags = script.reference_columns(model)
-    task = script.model(model).task
-    # Estimates of a regression's quality are learnt from rows by trees, for which nobody should have to wait.
-    labels = None
-    if task != "regression":
-        labels = RowLabels(script.reference_labels(model), np.arange(len(keys)))
-    return build(keys, columns, Overrides(task=task), "scripted, healthy", tags, labels=labels)
-
-
-def _objectives(task: Task | None) -> dict[str, ObjectiveSpec]:
-    """What the models' users may expect: somewhat less than a healthy model gives."""
-    if task == "regression":
-        good = {"type": "error_within", "relative": 0.5}
-        return {"close": ObjectiveSpec.model_validate({"indicator": good, "target": 0.8, "window": "7d"})}
-    right = {"indicator": {"type": "correct"}, "target": 0.7, "window": "7d"}
-    return {"correct": ObjectiveSpec.model_validate(right)}
-
-
-def _config(folder: Path, references: dict[str, Reference], port: int) -> Config:
-    models = {}
-    for name, reference in references.items():
-        path = folder / f"{name}.reference"
-        reference.save(path)
-        segments = tuple(SegmentSpec(tag=tag, limit=3) for tag in list(reference.segments)[:1])
-        models[name] = ModelConfig(
-            reference=path, segments=segments, objectives=_objectives(reference.schema.task)
+    def _asks(self) -> tuple[str, ...]:
+        """What a person can say now, and how."""
+        if self._story.over:
+            return ("the story is over; everything goes on until Ctrl-C",)
+        return tuple(
+            f"{left / self._speed:.0f} s left to say otherwise: {self._orders % 'reject'} {name}"
+            for name, left in self._story.waiting[:1]
         )
-    nowhere = FilesSpec(path="demo")
-    return Config(
-        predictions=StreamConfig(source=nowhere),
-        labels=LabelConfig(source=nowhere),
-        models=models,
-        learn_unknown=False,
-        limits=Limits(max_ahead=1e9),  # event time runs ahead of the clock
-        state=StateSpec(path=folder / "state"),
-        http=HttpConfig(port=port),
-    )
+
+
+def _program() -> str:
+    """How the command line is reached from here."""
+    beside = Path(sys.executable).with_name("observer")
+    if shutil.which("observer") or not beside.exists():
+        return "observer"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)

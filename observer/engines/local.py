@@ -36,6 +36,8 @@ class Pace:
     """How long a poll gathers."""
     checkpoint_every: float = 10.0
     publish_every: float = 2.0
+    act_every: float = 1.0
+    """Between turns of what acts, beside the loop."""
     retry_after: float = 1.0
     """Before decoding is tried again when a schema registry is away."""
 

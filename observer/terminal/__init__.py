@@ -2,7 +2,7 @@
 
 from observer.terminal.plots import histogram_bars
 from observer.terminal.reference import print_reference
-from observer.terminal.state import Status
+from observer.terminal.state import Status, Told, Tone
 from observer.terminal.view import TerminalView, render
 
-__all__ = ["Status", "TerminalView", "histogram_bars", "print_reference", "render"]
+__all__ = ["Status", "TerminalView", "Told", "Tone", "histogram_bars", "print_reference", "render"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from detectors.base import Status as VerdictStatus
 from detectors.base import Verdict
@@ -23,6 +24,9 @@ from observer.terminal.words import describe, subject
 HISTORY = 40
 _COHORTS = 400
 _INCIDENTS = 200
+_TOLD = 100
+
+Tone = Literal["plain", "good", "bad", "ask", "script"]
 _MAIN = ("roc_auc", "accuracy", "mae")
 """The metric shown, the first of these that the task has."""
 
@@ -47,6 +51,8 @@ class Status:
         Seconds.
     page_url : str
         Where to scrape; "" where nowhere.
+    asks : tuple of str
+        What a person is asked now.
     """
 
     event_time: int | None = None
@@ -56,6 +62,15 @@ class Status:
     windows: int = 0
     uptime: float = 0.0
     page_url: str = ""
+    asks: tuple[str, ...] = ()
+
+
+class Told(NamedTuple):
+    """A step of an action: event time (milliseconds), what happened and why, and how it is meant."""
+
+    at: int
+    text: str
+    tone: Tone
 
 
 @dataclass(slots=True)
@@ -166,6 +181,8 @@ class State:
     """The newest first."""
     references: dict[str, Reference] = field(default_factory=dict)
     """By version."""
+    told: deque[Told] = field(default_factory=lambda: deque(maxlen=_TOLD))
+    """Steps of actions, the newest first."""
 
     def window(self, report: WindowReport) -> tuple[list[Incident], list[Incident]]:
         """Take a closed window in; gives the incidents that began, and those that ended."""

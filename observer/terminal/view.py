@@ -15,7 +15,7 @@ from detectors.quality.catalog import CATALOG
 from observer.model import QualityReport, QualityValue, WindowReport
 from observer.references import Reference
 from observer.terminal.plots import bar, duration, moment, p_text, share, short, trend
-from observer.terminal.state import HISTORY, Incident, Row, State, Status, main_value
+from observer.terminal.state import HISTORY, Incident, Row, State, Status, Told, Tone, main_value
 from observer.terminal.words import subject
 
 WIDE = 130
@@ -24,6 +24,13 @@ _COHORTS = 16
 _STYLES = {"drift": "bold red", "stable": "green", "insufficient": "yellow", "learning": "cyan"}
 _SHORT = {"insufficient": "few", "learning": "learns"}
 _MARKS = {"insufficient": "·", "learning": "?"}
+_TONES: dict[Tone, str] = {
+    "plain": "",
+    "good": "bold green",
+    "bad": "bold red",
+    "ask": "bold yellow",
+    "script": "cyan",
+}
 _NAMES = {"roc_auc": "auc", "accuracy": "acc"}
 
 
@@ -71,6 +78,13 @@ class TerminalView:
         """A cohort's quality changed, or became final."""
         self.state.quality(report)
 
+    def tell(self, at: int, text: str, tone: Tone) -> None:
+        """A step of an action, at an event time."""
+        told = Told(at, text, tone)
+        self.state.told.appendleft(told)
+        if self._live is None:
+            self._console.print(f"{moment(at)} {text}", soft_wrap=True, highlight=False, markup=False)
+
     def update(self, status: Status) -> None:
         """Show how the service is doing, and everything that was reported since the last call."""
         self.state.status = status
@@ -107,6 +121,10 @@ def render(state: State, width: int, height: int) -> RenderableType:
         parts.append(Text(f"and {hidden} more, none of which drifts more", style="dim"))
         used += 1
     left = height - used - 3  # the title, and a line free for the cursor
+    if state.told or state.status.asks:
+        story = _story(state, width, max(left * 2 // 3, 3))
+        parts.extend(story)
+        left -= len(story)
     if left > 0:
         parts.append(_title(state, width))
         parts.extend(_finding(incident, width) for incident in list(state.incidents)[:left])
@@ -240,6 +258,18 @@ def _cohorts(row: Row) -> Text:
         return Text()
     bounded = CATALOG[chosen[0][1].metric].high == 1.0
     return Text(trend(values, 1.0 if bounded else max(values)))
+
+
+def _story(state: State, width: int, room: int) -> list[RenderableType]:
+    """What was done, the newest first, under what a person is asked now; at most `room` lines."""
+    asks = Text("\n".join(state.status.asks), "bold yellow").wrap(Console(width=width), width)
+    parts: list[RenderableType] = [Text(""), Text("actions", style="dim"), *asks]
+    for told in state.told:
+        words = Text(f"{moment(told.at)} ", "dim").append(told.text, _TONES[told.tone] or "not dim")
+        parts.extend(words.wrap(Console(width=width), width))
+        if len(parts) >= room:
+            break
+    return parts[:room]
 
 
 def _title(state: State, width: int) -> Text:

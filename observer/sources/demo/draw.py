@@ -65,6 +65,9 @@ def draw(model: Model, rng: np.random.Generator, n: int, changes: Changes = ()) 
     outputs = len(model.base)
     pulls = np.array([column.pull or (0.0,) * outputs for column in model.numeric]).T
     outcome = np.array(model.base)[:, None] + pulls @ latent
+    for i, column in enumerate(model.numeric):
+        for size, strength in by.of("pull", column.name):
+            outcome += np.outer(pulls[:, i], latent[i] * (size - 1.0) * strength)
     features: dict[str, Column] = {}
     for column, g in zip(model.numeric, latent, strict=True):
         values = _SHAPES[column.shape](column, g)

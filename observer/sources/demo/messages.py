@@ -21,6 +21,7 @@ from observer.model import Stream
 from observer.sources.demo.draw import Drawn, draw, draw_choice, generator
 from observer.sources.demo.parts import Model
 from observer.sources.demo.script import HOUR, Script
+from observer.sources.demo.serving import Serving
 
 SLICE = HOUR // 4
 _DAY = 24 * HOUR // SLICE
@@ -66,12 +67,18 @@ class MessageLog:
 
     Labels of a slice come from predictions of many slices before: those still to come are kept, and drawn
     anew when reading starts in the middle.
+
+    Parameters
+    ----------
+    serving : Serving, optional
+        The servers of a model that is served; without them its predictions are as scripted.
     """
 
-    def __init__(self, script: Script, model: Model, stream: Stream) -> None:
+    def __init__(self, script: Script, model: Model, stream: Stream, serving: Serving | None = None) -> None:
         self._script = script
         self._model = model
         self._stream = stream
+        self._serving = serving
         self._drawn = 0
         """Slices whose labels were drawn."""
         self._coming: dict[int, list[tuple[Ids, Ints, Floats]]] = {}
@@ -121,11 +128,26 @@ class MessageLog:
         if model.challenger:
             columns["version"] = _coded(second[rows], (model.version, model.challenger.version))
             columns["arm"] = _coded(second[rows], ("champion", "challenger"))
-        if "" in drawn.scores:
+        if self._serving is not None:
+            columns.update(self._served(number, drawn, time, rows))
+        elif "" in drawn.scores:
             columns["scores"] = _array(drawn.scores[""].take(rows))
         elif drawn.scores:
             columns["scores"] = _arrays(drawn.scores, rows)
         return encode_predictions(columns)
+
+    def _served(self, number: int, drawn: Drawn, time: Ints, rows: NDArray[np.intp]) -> dict[str, object]:
+        """What the servers make of the requests: their own predictions, scores, versions and arms."""
+        assert self._serving is not None  # noqa: S101 - the caller asked
+        rng = generator(self._script.seed, self._model.name, "split", number)
+        answers = self._serving.answer(drawn.features, time, rng)
+        positive = (answers.score >= self._model.threshold).astype(np.float64)
+        return {
+            "version": _array(answers.version.take(rows)),
+            "arm": _array(answers.arm.take(rows)),
+            "scores": pa.array(answers.score[rows]),
+            "prediction": pa.array(positive[rows]),
+        }
 
     def _labels(self, number: int) -> bytes:
         longest = int(self._model.delay.longest * HOUR) // SLICE + 1

@@ -1,6 +1,8 @@
-"""The cast of the default script: four models, and what happens to them."""
+"""The cast of the default script: five models, and what happens to them."""
 
 from __future__ import annotations
+
+import math
 
 from observer.sources.demo.parts import Challenger, Choice, Delay, Episode, Model, Numeric
 
@@ -96,7 +98,6 @@ _DEMAND = Model(
     delay=Delay(median=2.0, spread=0.5, longest=24.0, coverage=0.98),
     base=(4.0,),
     noise=0.25,
-    tags=(_REGION,),
     challenger=Challenger("12", 0.4),
 )
 
@@ -125,12 +126,38 @@ _TRIAGE = Model(
     delay=Delay(median=0.6, spread=0.6, longest=12.0, coverage=0.95),
     base=(-0.3, 0.4, 1.1, -0.4),
     classes=("urgent", "bug", "question", "refund"),
-    tags=(_REGION,),
 )
 
-MODELS = (_CHURN, _DEMAND, _FRAUD, _TRIAGE)
+_OFFERS = Model(
+    "offers",
+    "1",
+    "binary",
+    per_hour=2_000,
+    features=(
+        Numeric("price_vs_market", "normal", 0.0, 0.2, (-2.0,)),
+        Numeric("days_since_order", "lognormal", 20.0, 0.8, (-1.4,)),
+        Numeric("basket_value", "lognormal", 55.0, 0.6, (1.5,)),
+        Numeric("visits_last_week", "count", 12.0, 0.6, (1.6,), shared=0.3),
+        Numeric("discount", "share", -1.2, 0.7, (1.0,), shared=0.3),
+        Numeric("newsletter_clicks", "count", 6.0, 0.7, missing=0.03),
+        Choice("channel", {"app": 0.5, "web": 0.36, "mail": 0.14}, {"mail": (-0.8,)}),
+    ),
+    delay=Delay(median=0.8, spread=0.5, longest=8.0, coverage=0.95),
+    base=(0.1,),
+    classes=("0", "1"),
+    served=True,
+)
+
+MODELS = (_CHURN, _DEMAND, _FRAUD, _OFFERS, _TRIAGE)
+
+MARKET_TURNS = 12.0
+"""Hours after the start from which on customers of `offers` are others and decide otherwise, for good."""
 
 EPISODES = (
+    # Loyal customers hold out for a better price; who comes instead buys more, by mail. Only learning helps.
+    Episode("offers", "pull", -0.5, MARKET_TURNS, math.inf, ("basket_value", "visits_last_week"), once=True),
+    Episode("offers", "shift", 0.7, MARKET_TURNS, math.inf, ("basket_value",), once=True),
+    Episode("offers", "mix", 0.4, MARKET_TURNS, math.inf, ("channel",), once=True),
     # A campaign brings other customers: it shows gradually, and passes.
     Episode("churn", "shift", 0.6, 12, 30, ("income", "monthly_charge"), ramp=2),
     Episode("churn", "mix", 0.3, 12, 30, ("contract",), ramp=2),

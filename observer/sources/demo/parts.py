@@ -12,7 +12,7 @@ from detectors.base import Floats
 from observer.model import Task
 
 Shape = Literal["normal", "lognormal", "heavy", "count", "share"]
-Change = Literal["shift", "scale", "mix", "new_category", "missing", "concept"]
+Change = Literal["shift", "scale", "mix", "new_category", "missing", "concept", "pull"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,8 @@ class Model:
     threshold: float = 0.5
     tags: tuple[Choice, ...] = ()
     challenger: Challenger | None = None
+    served: bool = False
+    """Whether its versions are trained and served: what it predicts follows from what they have learnt."""
 
     @property
     def numeric(self) -> tuple[Numeric, ...]:
@@ -145,11 +147,14 @@ class Episode:
         `shift`: numbers move by `size` sigma; `scale`: they spread `size` times as far; `mix`: a share
         `size` of the rows takes the mirrored category (first for last ...); `new_category`: that share
         takes the category `name`; `missing`: that share becomes null; `concept`: for that share of the
-        rows the outcome turns around, which no input shows.
+        rows the outcome turns around, which no input shows; `pull`: numbers move the outcome `size` times as
+        far.
     columns : tuple of str
         Which features; none for `concept`.
     ramp : float
         Hours from onset to full strength, and from the end of it to none; 0 for sudden.
+    once : bool
+        Whether it does not come again with the script's cycle.
     """
 
     model: str
@@ -160,6 +165,7 @@ class Episode:
     columns: tuple[str, ...] = ()
     ramp: float = 0.0
     name: str = ""
+    once: bool = False
 
     def strength(self, hours: Floats) -> Floats:
         """0 (nothing yet, or over) to 1 (in full) at each time."""

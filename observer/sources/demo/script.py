@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from detectors.base import Categories, Column, Floats, Numbers
 from observer.model import Partition, Stream
 from observer.sources.demo.draw import draw, draw_choice, generator
-from observer.sources.demo.models import CYCLE, EPISODES, MODELS
+from observer.sources.demo.models import CYCLE, EPISODES, MARKET_TURNS, MODELS
 from observer.sources.demo.parts import Episode, Model
 
 HOUR = 3_600_000
 _REFERENCE = "reference"
+_UNSEEN = ("concept", "pull")
+"""Changes that no input shows."""
 _START = 1_767_571_200_000  # Monday, 5 January 2026
 
 
@@ -30,6 +32,8 @@ class Script:
         Milliseconds since the epoch; a whole hour.
     cycle : float
         Hours after which the episodes come again.
+    turns : float
+        Hours after which the world of the served model is another.
 
     Raises
     ------
@@ -42,6 +46,7 @@ class Script:
     seed: int
     start: int
     cycle: float
+    turns: float = MARKET_TURNS
 
     def __post_init__(self) -> None:
         columns = {model.name: {feature.name for feature in model.features} for model in self.models}
@@ -56,14 +61,24 @@ class Script:
 
     @classmethod
     def default(cls, *, seed: int = 7, rate: float = 1.0, start: int = _START) -> Script:
-        """Four models, of which one stays healthy; `rate` multiplies their traffic."""
+        """Five models, of which one stays healthy; `rate` multiplies their traffic."""
         models = tuple(replace(model, per_hour=model.per_hour * rate) for model in MODELS)
         return cls(models, EPISODES, seed, start, CYCLE)
 
     @property
+    def served(self) -> Model:
+        """The model whose versions are trained and served."""
+        return next(model for model in self.models if model.served)
+
+    @property
+    def turns_at(self) -> int:
+        """Event time at which the served model's world becomes another, milliseconds."""
+        return self.start + round(self.turns * HOUR)
+
+    @property
     def drift_at(self) -> int | None:
         """Event time at which an input first begins to drift, milliseconds; None where none ever does."""
-        onsets = [episode.start for episode in self.episodes if episode.change != "concept"]
+        onsets = [episode.start for episode in self.episodes if episode.change not in _UNSEEN]
         return self.start + round(min(onsets) * HOUR) if onsets else None
 
     def drifting(self, model: str, start: int, end: int) -> bool:
@@ -73,14 +88,15 @@ class Script:
         return any(
             episode.start + turn * self.cycle < last and first < episode.end + turn * self.cycle
             for episode in self.episodes
-            for turn in rounds
-            if turn >= 0 and episode.model == model and episode.change != "concept"
+            for turn in ((0,) if episode.once else rounds)
+            if turn >= 0 and episode.model == model and episode.change not in _UNSEEN
         )
 
     def changes(self, model: str, time: NDArray[np.int64]) -> list[tuple[Episode, Floats]]:
         """The episodes of a model with their strength, 0 to 1, at each time; those of any strength."""
-        hours = (time - self.start) / HOUR % self.cycle
-        found = [(e, e.strength(hours)) for e in self.episodes if e.model == model]
+        hours = (time - self.start) / HOUR
+        mine = (episode for episode in self.episodes if episode.model == model)
+        found = [(e, e.strength(hours if e.once else hours % self.cycle)) for e in mine]
         return [(episode, strength) for episode, strength in found if strength.any()]
 
     def volume(self, time: int) -> float:

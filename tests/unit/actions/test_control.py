@@ -34,6 +34,21 @@ def test_drift_leads_to_one_retraining_and_its_model_is_promoted_on_evidence(res
     assert broken(world.store.rows()) is None
 
 
+def test_what_burns_is_the_model_and_the_version_that_serves_it_is_retrained() -> None:
+    world = World()
+    world.actions = {"rules": [{**RULES["rules"][0], "when": {"objective": "page"}, "fresh_labels": 0}]}
+    world.restart()
+    world.standings = [burning("")]
+    world.cohort(NOW, "v1", 900, 0.7)
+    world.cohort(NOW, "v0", 100, 0.7)
+    for minute in range(3):
+        world.control.tick(NOW + minute * 60)
+    (action,) = [a for a in world.control.engine.ledger.actions.values() if a.order.kind == "retrain"]
+    assert action.order.parameters["version"] == "v1"
+    rollout = world.control.rollouts.of("credit")
+    assert (rollout.champion, rollout.challenger) == ("v1", "v2")
+
+
 def test_a_crash_between_retraining_and_rollout_loses_nothing() -> None:
     world = World()
     world.cohort(NOW, "v1", 500, 0.7)

@@ -342,7 +342,10 @@ def test_the_script_says_when_inputs_drift() -> None:
 
 def test_wrong_names_are_refused_with_the_choices() -> None:
     for episode, text in (
-        (Episode("chrun", "concept", 1.0, 0, 1), "no such model; accepted: churn, demand, fraud, triage"),
+        (
+            Episode("chrun", "concept", 1.0, 0, 1),
+            "no such model; accepted: churn, demand, fraud, offers, triage",
+        ),
         (Episode("triage", "shift", 1.0, 0, 1, ("age",)), "no column 'age'; accepted: account_value"),
     ):
         with pytest.raises(ValueError, match=text):
