@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ class Acting:
         Seconds since the epoch.
     every : float
         Seconds between turns.
+    passed : callable or None
+        Seconds that pass whatever the clock is set to; None where `now` is no machine's clock.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Acting:
         *,
         every: float = 1.0,
         base_url: str = "",
+        passed: Callable[[], float] | None = time.monotonic,
     ) -> None:
         self._config, self._counters, self._standings, self._now = config, counters, standings, now
         self._database, self._base_url = database, base_url
@@ -65,7 +69,7 @@ class Acting:
         self._alerting = Alertmanagers(config.alertmanager) if config.alertmanager else None
         self._orders = Orders()
         self._control: Control | None = None
-        self.loop = ControlLoop(self, self._orders, now, every)
+        self.loop = ControlLoop(self, self._orders, now, every, passed)
         self.loop.start()
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -97,6 +98,7 @@ class Service:
                     clock.now if act_by is None else act_by.now,
                     every=(pace or Pace()).act_every,
                     base_url=str(config.http.url or "").rstrip("/"),
+                    passed=time.monotonic if act_by is None else None,
                 )
                 self._close.callback(self.acting.close)
                 reports = (*reports, self.acting.inbox)

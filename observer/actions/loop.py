@@ -43,11 +43,12 @@ class ControlLoop:
         orders: Answering,
         now: Callable[[], float],
         every: float = 1.0,
-        passed: Callable[[], float] = time.monotonic,
+        passed: Callable[[], float] | None = time.monotonic,
     ) -> None:
+        """`passed` is None where `now` is no machine's clock, and cannot be set."""
         self._control, self._orders, self._now, self._every = control, orders, now, every
         self._passed = passed
-        self._ahead = now() - passed()
+        self._ahead = 0.0 if passed is None else now() - passed()
         """Of the clock, of the time that passed."""
         self._ending = threading.Event()
         self.problem = ""
@@ -84,6 +85,8 @@ class ControlLoop:
             self.problem = ""
 
     def _watch_clock(self) -> None:
+        if self._passed is None:
+            return
         ahead = self._now() - self._passed()
         jump, self._ahead = ahead - self._ahead, ahead
         if abs(jump) > LARGEST_DRIFT:

@@ -136,6 +136,9 @@ def _model(script: Script, name: str, path: Path) -> ModelConfig:
     if model.served:
         return ModelConfig(
             reference=path,
+            task=model.task,
+            classes=model.classes,
+            positive=model.classes[-1],
             objectives={"correct": _correct(0.78, "1d", burn_windows=_BURN)},
             actions=ActionsSpec.model_validate(_ACTIONS),
             rollout=RolloutSpec.model_validate(_ROLLOUT),

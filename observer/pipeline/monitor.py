@@ -173,7 +173,12 @@ class Monitor:
 
     def meet(self, column: Categories) -> int:
         """Take note of the versions that events name; see `Versions.meet`."""
-        return self._known.meet(column)
+        dropped = self._known.meet(column)
+        unsettled = self.shape is None or (self.spec.segments and not self.dimensions)
+        if unsettled and self._known.default is not None:  # a reference came with its version
+            self._settle()
+            self._open_cohorts()
+        return dropped
 
     # Events
 

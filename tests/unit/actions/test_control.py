@@ -8,7 +8,7 @@ from observer.actions.ledger import broken
 from observer.actions.policy import Trigger
 from observer.metrics import Values, catalog
 from tests.unit.actions.fakes import NOW
-from tests.unit.actions.world import HOUR, World, burning
+from tests.unit.actions.world import HOUR, RULES, World, burning
 
 
 @pytest.mark.parametrize("restarts", [False, True])

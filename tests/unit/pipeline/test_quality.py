@@ -113,6 +113,15 @@ def test_the_configuration_says_more_than_the_reference(tmp_path):
     assert confusion(ran.kept) == {("1", "", ""): [[0, 0], [0, 1]]}
 
 
+def test_a_reference_that_comes_with_its_version_says_what_quality_needs(tmp_path):
+    made = reference({"x": [1.0, 2.0] * 50}, task="binary", classes=("0", "1"), positive="1")
+    made.save(tmp_path / "m-1.reference")
+    settings = settings_of(tmp_path, reference=tmp_path / "m-{version}.reference", task=None, positive=None)
+    labels = {0: payloads([label(1, at(0.2))])}
+    ran = run(settings, {0: payloads([event(1, at(0.1))])}, labels)
+    assert confusion(ran.kept) == {("1", "", ""): [[0, 0], [0, 1]]}
+
+
 def test_multiclass_and_regression(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
