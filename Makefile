@@ -30,7 +30,7 @@ help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 .PHONY: demo
-demo: $(READY)  ## watch drift being found in a generated stream of events
+demo: $(READY)  ## watch drift being found and acted on in a generated stream of events
 	@$(BIN)/observer demo $(ARGS)
 
 .PHONY: test

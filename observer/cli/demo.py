@@ -101,7 +101,7 @@ def command(seconds: float | None, once: bool, as_json: bool, port: int, speed: 
         paths = demo_config.references(script, places)
         token = secrets.token_hex(8)
         config = demo_config.configuration(script, places, paths, port, token)
-        events = EventClock(clock, script.start / 1000, speed * 3600)
+        events = EventClock(clock, script.start / 1000, speed * 3600, running=False)
         serving = Serving(script.served.name, places.models, places.split, events.now)
         archive = Archive(places.events, script.served.name, script.turns)
         sources: dict[Stream, Source] = {
@@ -129,6 +129,7 @@ def command(seconds: float | None, once: bool, as_json: bool, port: int, speed: 
             if view is not None:
                 view.know(demo_config.known(paths))
             shown: AbstractContextManager[Any] = nullcontext() if view is None else view
+            events.begin()
             with shown:
                 service.run(lambda: turn.over(seconds, once=once) or stopping())
             summary = {**_summary(script, tally, turn), **story.summary()}

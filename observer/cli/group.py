@@ -31,7 +31,7 @@ Shell completion:
 
 _COMMANDS = {
     "run": "Watch models: consume, judge, export.",
-    "demo": "Watch drift being found in an embedded stream; needs nothing.",
+    "demo": "Watch drift being found and acted on; needs nothing.",
     "check": "Validate a configuration, then reach what it names.",
     "replay": "Run the same pipeline over files, in event time.",
     "backtest": "Replay history under the policy: what would have paged?",

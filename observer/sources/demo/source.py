@@ -29,16 +29,16 @@ class EventClock:
     """Event time: a clock that starts at `start` (seconds since the epoch) and runs `speed` times as fast.
 
     It waits for a machine that cannot keep up: event time stays near what streams have been read to. For
-    several threads.
+    several threads. One that is not `running` stands still until it is told to `begin`.
     """
 
-    def __init__(self, clock: Clock, start: float, speed: float) -> None:
+    def __init__(self, clock: Clock, start: float, speed: float, *, running: bool = True) -> None:
         if not speed > 0:
             msg = f"speed {speed:g}: accepted: seconds of event time per second, more than 0"
             raise ValueError(msg)
         self.speed = speed
         self._clock = clock
-        self._began = clock.now()
+        self._began = clock.now() if running else math.inf
         self._start = start
         self._read: dict[Stream, float] = {}
         self._lock = threading.Lock()
@@ -47,6 +47,11 @@ class EventClock:
         """Event time, seconds since the epoch."""
         with self._lock:
             return self._now()
+
+    def begin(self) -> None:
+        """Run from now on."""
+        with self._lock:
+            self._began = self._clock.now()
 
     def skip_to(self, event_time: float) -> None:
         """Go on from `event_time` if it lies ahead; event time never runs back."""
@@ -61,7 +66,7 @@ class EventClock:
             self._read[stream] = max(event_time, now)
 
     def _flown(self) -> float:
-        return self._start + (self._clock.now() - self._began) * self.speed
+        return self._start + max(self._clock.now() - self._began, 0.0) * self.speed
 
     def _now(self) -> float:
         return min(self._flown(), *self._read.values(), math.inf)

@@ -193,6 +193,12 @@ def test_event_time_never_runs_back() -> None:
     assert events.now() == 460.0
     with pytest.raises(ValueError, match="more than 0"):
         EventClock(clock, 0.0, 0.0)
+    later = EventClock(clock, 100.0, 60.0, running=False)
+    clock.time += 5
+    assert later.now() == 100.0
+    later.begin()
+    clock.time += 1
+    assert later.now() == 160.0
 
 
 def test_events_decode_and_the_broken_ones_are_rejected_for_the_reasons_meant() -> None:
