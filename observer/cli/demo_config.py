@@ -12,7 +12,7 @@ import yaml
 from pydantic import SecretStr
 
 from detectors.base import Numbers
-from observer.actions.rollout import RolloutSpec
+from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.spec import ActionsSpec
 from observer.actions.targets import CommandSpec, LocalSplitSpec
 from observer.codecs import Limits
