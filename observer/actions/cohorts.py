@@ -1,59 +1,101 @@
-"""Cohorts of a rollout from the quality reports of its two versions: of equal age, each once, in order."""
+"""What the two versions of a rollout showed, paired by window: of equal age, each once, in order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
 
 from detectors.experiment.arms import Arms
+from detectors.summaries.answers import Answers
+from observer.actions.guards import Answered
 from observer.actions.rollout import Cohort
-from observer.model import QualityReport
+from observer.model import QualityReport, WindowReport
 
-_MOST = 2_000
+_MOST: Final = 2_000
 """Windows that wait for the other arm."""
+T = TypeVar("T", QualityReport, WindowReport)
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[T]):
+    """Reports by window and version, until both arms have theirs."""
+
+    _reports: dict[int, dict[str, T]] = field(default_factory=dict)
+
+    def keep(self, start: int, version: str, report: T) -> None:
+        self._reports.setdefault(start, {})[version] = report
+        while len(self._reports) > _MOST:
+            del self._reports[min(self._reports)]
+
+    def whole(self, champion: str, challenger: str, due: Callable[[T], bool]) -> list[tuple[T, T | None]]:
+        """The champion's and the challenger's of the windows that are due, in order, taken out.
+
+        One without the challenger's had no request of it, once a later window has come.
+        """
+        newest = max(self._reports, default=0)
+        whole = [
+            start
+            for start, reports in sorted(self._reports.items())
+            if champion in reports and (challenger in reports or start < newest) and due(reports[champion])
+        ]
+        taken = [self._reports.pop(start) for start in whole]
+        return [(reports[champion], reports.get(challenger)) for reports in taken]
 
 
 @dataclass(slots=True)
 class Pairs:
-    """Pairs the reports of both arms by window; only those whose labels have matured.
+    """Pairs the reports of both arms by window.
 
-    Hits are predictions that were right.
+    Of a window's quality only what has matured; hits are predictions that were right.
     """
 
     champion: str
     challenger: str
-    _waiting: dict[int, dict[str, QualityReport]] = field(default_factory=dict)
+    _quality: _Waiting[QualityReport] = field(default_factory=_Waiting)
+    _windows: _Waiting[WindowReport] = field(default_factory=_Waiting)
 
     def take(self, report: QualityReport) -> None:
-        """Keep what a report says, if it is one of ours."""
+        """Keep what a report says of quality, if it is one of ours."""
         ours = report.version in (self.champion, self.challenger) and not report.arm and not report.segment
         if ours and report.correct is not None and (report.maturity == "matured" or report.final):
-            self._waiting.setdefault(report.start, {})[report.version] = report
-            while len(self._waiting) > _MOST:
-                del self._waiting[min(self._waiting)]
+            self._quality.keep(report.start, report.version, report)
+
+    def answered(self, report: WindowReport) -> None:
+        """Keep how a window's requests were answered, if it is one of ours."""
+        if report.key.version in (self.champion, self.challenger) and report.answers is not None:
+            self._windows.keep(report.key.start, report.key.version, report)
 
     def cohorts(self, share: float, verified: float) -> list[Cohort]:
-        """The windows that are whole, in order, taken out; `share` is percent of the challenger.
+        """The windows whose labels have matured; `share` is percent of the challenger.
 
         Only those that ended before `verified` (seconds since the epoch), until when the platform is known to
         have divided requests with this share: a patch may be under way, or somebody else's.
-
-        A window in which the challenger has no report had no request of it, once a later window has matured.
         """
         if not 0 < share < 100:
             return []
-        newest = max(self._waiting, default=0)
-        whole = [
-            start
-            for start, reports in sorted(self._waiting.items())
-            if self.champion in reports
-            and (self.challenger in reports or start < newest)
-            and reports[self.champion].end <= verified * 1000
-        ]
-        return [self._cohort(self._waiting.pop(start), share / 100) for start in whole]
+        whole = self._quality.whole(self.champion, self.challenger, lambda one: one.end <= verified * 1000)
+        return [_cohort(other, one, share / 100) for other, one in whole]
 
-    def _cohort(self, reports: dict[str, QualityReport], share: float) -> Cohort:
-        other, one = reports[self.champion], reports.get(self.challenger)
-        n1, l1, x1 = (one.predictions, one.labelled, one.correct or 0) if one else (0, 0, 0)
-        outcomes = Arms(share, l1, other.labelled, x1, other.correct or 0)
-        labelled = Arms(share, n1, other.predictions, l1, other.labelled)
-        return Cohort(other.start / 1000, other.end / 1000, outcomes, labelled)
+    def windows(self, share: float, verified: float) -> list[Answered]:
+        """How requests were answered, as soon as windows close; arguments as for `cohorts`."""
+        if not 0 < share < 100:
+            return []
+        whole = self._windows.whole(self.champion, self.challenger, lambda one: one.end <= verified * 1000)
+        return [
+            Answered(
+                other.key.start / 1000,
+                other.end / 1000,
+                share / 100,
+                (one.answers if one else None) or Answers(),
+                other.answers or Answers(),
+            )
+            for other, one in whole
+        ]
+
+
+def _cohort(other: QualityReport, one: QualityReport | None, share: float) -> Cohort:
+    n1, l1, x1 = (one.predictions, one.labelled, one.correct or 0) if one else (0, 0, 0)
+    outcomes = Arms(share, l1, other.labelled, x1, other.correct or 0)
+    labelled = Arms(share, n1, other.predictions, l1, other.labelled)
+    return Cohort(other.start / 1000, other.end / 1000, outcomes, labelled)

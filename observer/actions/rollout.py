@@ -15,6 +15,7 @@ from detectors.experiment.design import DesignTest
 from detectors.experiment.difference import Band, Difference
 from detectors.experiment.fairness import SampleRatio
 from detectors.summaries.packing import pack, unpack
+from observer.actions.guards import Answered, Guards
 from observer.actions.rollout_spec import RolloutSpec
 from observer.windows import duration
 
@@ -52,7 +53,7 @@ Reason = Literal[
     # finish
     "stable",
 ]
-_TESTS: Final = ("design", "arrival", "errors", "slow")
+_TESTS: Final = ("design", "arrival")
 HISTORY: Final = 1_000
 """Cohorts whose estimate is kept for the plot."""
 
@@ -68,16 +69,12 @@ class Cohort(NamedTuple):
         Labelled requests; hits were predicted right.
     labelled : Arms
         All requests; hits are those with a label.
-    errors, slow : Arms or None
-        All requests; hits failed, or took longer than most do.
     """
 
     start: float
     end: float
     outcomes: Arms
     labelled: Arms
-    errors: Arms | None = None
-    slow: Arms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +136,7 @@ class Rollout:
     difference: Difference = field(default_factory=Difference)
     ratio: SampleRatio = field(default_factory=SampleRatio)
     arrival: DesignTest = field(default_factory=DesignTest)
-    errors: DesignTest = field(default_factory=lambda: DesignTest.expecting(0.01))
-    slow: DesignTest = field(default_factory=lambda: DesignTest.expecting(0.05))
+    guards: Guards = field(default_factory=Guards)
     history: list[Point] = field(default_factory=list)
 
     @property
@@ -162,14 +158,18 @@ class Rollout:
         self.difference = self.difference.plus(Difference.of(cohort.outcomes))
         self.ratio.update(cohort.labelled.share, cohort.labelled.challenger, cohort.labelled.champion)
         self.arrival.update(cohort.labelled)
-        if cohort.errors is not None:
-            self.errors.update(cohort.errors)
-        if cohort.slow is not None:
-            self.slow.update(cohort.slow)
         self.at_step += cohort.outcomes.challenger
         band = self.band
         self.history.append(Point(cohort.end, self.share, *band, self.design.more, self.design.fewer))
         del self.history[:-HISTORY]
+        return True
+
+    def answered(self, window: Answered) -> bool:
+        """Take how requests of a window were answered; False as for `observe`."""
+        late = window.start < max(self.since, self.guards.last)
+        if late or self.result or not 0 < self.share < 100 or window.share != self.share / 100:
+            return False
+        self.guards.update(window)
         return True
 
     @property
@@ -231,10 +231,10 @@ class Rollout:
         return self._onward(now, largest_step, maturity)
 
     def _harm(self) -> Step | None:
-        spec, guard = self.spec, math.log(1 / self.spec.guard_alpha)
-        if self.errors.more >= guard:
+        spec = self.spec
+        if self.guards.errors.harmed(spec.guard_alpha):
             return self._say("rollback", 0.0, "more_errors", "the challenger fails more often")
-        if self.slow.more >= guard:
+        if self.guards.slow.harmed(spec.guard_alpha):
             return self._say("rollback", 0.0, "slower", "the challenger is slow more often")
         if self.design.fewer >= math.log(2 / spec.alpha):
             return self._say("rollback", 0.0, "worse", f"right predictions: {self._told()}")
@@ -339,6 +339,7 @@ class Rollout:
                 "result": self.result,
                 **{name: getattr(self, name).to_bytes() for name in _TESTS},
                 "ratio": self.ratio.to_bytes(),
+                "guards": self.guards.to_bytes(),
                 "difference": list(self.difference),
                 "history": [list(point) for point in self.history],
             }
@@ -349,7 +350,7 @@ class Rollout:
         """What `to_bytes` gave; raises `ValueError` for anything else."""
         fields = unpack(data)
         started, since, last, seen, at_step, share = fields["times"]
-        design, arrival, errors, slow = (DesignTest.from_bytes(fields.packed(name)) for name in _TESTS)
+        design, arrival = (DesignTest.from_bytes(fields.packed(name)) for name in _TESTS)
         return cls(
             fields["model"],
             fields["champion"],
@@ -368,7 +369,6 @@ class Rollout:
             Difference(*fields["difference"]),
             SampleRatio.from_bytes(fields.packed("ratio")),
             arrival,
-            errors,
-            slow,
+            Guards.from_bytes(fields.packed("guards")),
             [Point(*one) for one in fields["history"]],
         )

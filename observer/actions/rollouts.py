@@ -189,6 +189,8 @@ class Rollouts:
         """Take whether the challenger's inputs have drifted."""
         running = self._running.get(report.key.model)
         challenger = running is not None and report.key.version == running.rollout.challenger
+        if running is not None:
+            running.pairs.answered(report)
         if running is not None and challenger and report.evidence is not None:
             running.drift = report.evidence.incident is not None
 
@@ -212,6 +214,8 @@ class Rollouts:
             if rollout.paused != "foreign_change":
                 for cohort in running.pairs.cohorts(rollout.share, running.verified):
                     changed |= rollout.observe(cohort, now)
+                for window in running.pairs.windows(rollout.share, running.verified):
+                    changed |= rollout.answered(window)
             if changed:
                 self._save(rollout)
             action = self.engine.ledger.actions.get(running.last_order)

@@ -64,8 +64,8 @@ def rollout_shown(rollout: Rollout, said: str) -> dict[str, Any]:
         "worse": (rollout.design.fewer, verdict),
         "sample_ratio": (rollout.ratio.evidence, guard),
         "label_mismatch": (max(rollout.arrival.more, rollout.arrival.fewer), guard),
-        "more_errors": (rollout.errors.more, guard),
-        "slower": (rollout.slow.more, guard),
+        "more_errors": (rollout.guards.errors.test.more, guard),
+        "slower": (rollout.guards.slow.test.more, guard),
     }
     return {
         "id": rollout.id,

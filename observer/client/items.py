@@ -118,6 +118,7 @@ _OTHER: dict[str, Callable[[Any], Any]] = {
     "embeddings": lambda vectors: {name(key): listed(one) for key, one in vectors.items()},
     "arm_probability": plain,
     "latency_ms": plain,
+    "error": plain,
 }
 
 

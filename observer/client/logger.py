@@ -165,6 +165,7 @@ class PredictionLogger:
         arm_probability: float | None = None,
         latency_ms: float | None = None,
         embeddings: Mapping[str, Any] | None = None,
+        error: bool | None = None,
     ) -> str:
         """Log one prediction; docs/events.md says what each field means.
 
@@ -202,12 +203,13 @@ class PredictionLogger:
                 "arm_probability": arm_probability,
                 "latency_ms": latency_ms,
                 "embeddings": embeddings,
+                "error": error,
                 "version": None if version is None else name(version),
             }
             fields.update((field, value) for field, value in others.items() if value is not None)
             self._put(items.prediction(fields, self.classes, self.feature_names))
-        except Exception as error:  # must not reach the model
-            self._sender.refuse("invalid", 1, error)
+        except Exception as problem:  # must not reach the model
+            self._sender.refuse("invalid", 1, problem)
         return one
 
     def log_frame(
@@ -224,6 +226,7 @@ class PredictionLogger:
         arm_probability: Any = None,
         latency_ms: Any = None,
         embeddings: Mapping[str, Any] | None = None,
+        error: Any = None,
     ) -> list[str]:
         """Log many predictions, a row each.
 
@@ -235,7 +238,7 @@ class PredictionLogger:
             The answers.
         scores : column, mapping of class to column, matrix with a column per class of `classes`, or None
             Probabilities.
-        id, time, version, tags, arm, arm_probability, latency_ms, embeddings
+        id, time, version, tags, arm, arm_probability, latency_ms, embeddings, error
             As for `log`: a column, or, but for `id`, one value for every row. Tags and embeddings are
             mappings of name to column; an embedding may be a matrix.
 
@@ -254,7 +257,7 @@ class PredictionLogger:
             rows = len(next(iter(columns.values()))) if columns else len(prediction)
             given = {
                 "time": time, "prediction": prediction, "version": version, "arm": arm,
-                "arm_probability": arm_probability, "latency_ms": latency_ms,
+                "arm_probability": arm_probability, "latency_ms": latency_ms, "error": error,
             }  # fmt: skip
             used: set[str] = set()
 
@@ -277,8 +280,8 @@ class PredictionLogger:
             if fields["time"] is None:
                 fields["time"] = int(_clock.now() * 1000)
             self._put(self._columns.frame("predictions", ids, fields, self._constants))
-        except Exception as error:  # must not reach the model
-            self._sender.refuse("invalid", rows, error)
+        except Exception as problem:  # must not reach the model
+            self._sender.refuse("invalid", rows, problem)
             ids = ids or self._ids(None, rows)
         return ids
 

@@ -253,6 +253,7 @@ def _merge_predictions(batches: list[Predictions]) -> Predictions:
             name: columns.concatenate_vectors(of(batch.embeddings.get(name) for batch in batches))
             for name in embeddings
         },
+        errors=columns.concatenate_flags([(batch.errors, len(batch)) for batch in batches]),
     )
 
 

@@ -67,6 +67,13 @@ def categories(values: Iterable[Any], n: int, interner: Interner) -> Categories:
     return Categories(codes, interner.names)
 
 
+def concatenate_flags(parts: Sequence[tuple[Bools | None, int]]) -> Bools | None:
+    """Flags of several parts, each with its rows; None stands for a part, or for all, without any set."""
+    if all(part is None for part, _ in parts):
+        return None
+    return np.concatenate([np.zeros(size, np.bool_) if part is None else part for part, size in parts])
+
+
 def checked_categories(values: list[Any], accepted: frozenset[type] = SCALAR_TYPES) -> Categories:
     """Encode values of any type; those not of an accepted type (nor None) are `INVALID`."""
     accepted |= {type(None)}

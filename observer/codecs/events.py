@@ -32,6 +32,7 @@ class Event(msgspec.Struct, gc=False):
     tags: Any = None
     latency_ms: Any = None
     embeddings: Any = None
+    error: bool | None = None
 
 
 class LabelEvent(msgspec.Struct, gc=False):
@@ -63,6 +64,7 @@ ACCEPTED = {
     "features": "an object or null",
     "arm": '"champion", "challenger" or null',
     "arm_probability": "a number from 0 to 1, or null",
+    "error": "true, false or null",
     "weight": "a number of at least 0, or null",
 }
 """What each field may hold, for people."""
@@ -119,6 +121,7 @@ def fast_event(model: str, schema: Schema) -> type[msgspec.Struct]:
             ("tags", dict[str, Scalar] | None, None),
             ("latency_ms", float | None, None),
             ("embeddings", dict[str, list[float] | None] | None, None),
+            ("error", bool | None, None),
         ],
         tag_field="model",
         tag=model,

@@ -40,6 +40,7 @@ class _Gathered:
     scores: list[dict[str, Numbers]] = field(default_factory=list)
     tags: list[dict[str, Categories]] = field(default_factory=list)
     embeddings: list[dict[str, Vectors]] = field(default_factory=list)
+    errors: list[Bools | None] = field(default_factory=list)
     versions: columns.Interner = field(default_factory=columns.Interner)
 
 
@@ -94,6 +95,8 @@ class Rows:
                 "latency_ms": latency,
             }
         )
+        errors = _values(events, "error")
+        gathered.errors.append(None if columns.absent(errors) else np.fromiter(map(bool, errors), np.bool_))
         gathered.features.append(self._reader(model, structs=structs)(_values(events, "features")))
         gathered.scores.append(_scores(self._context, self._poll, model, _values(events, "scores")))
         gathered.tags.append(_tags(self._context, self._poll, model, _values(events, "tags")))
@@ -136,6 +139,7 @@ class Rows:
                 name: columns.concatenate_vectors(_parts(gathered, gathered.embeddings, name))
                 for name in _names(gathered.embeddings)
             },
+            errors=columns.concatenate_flags(list(zip(gathered.errors, gathered.sizes, strict=True))),
         )
 
     def _labels(self, model: str, gathered: _Gathered) -> Labels:

@@ -77,6 +77,10 @@ _PREDICTION: dict[str, Any] = {
             "description": "What the model did not see, such as a region; for segments.",
         },
         "latency_ms": {"type": ["number", "null"], "description": "How long the model took, milliseconds."},
+        "error": {
+            "type": ["boolean", "null"],
+            "description": "Whether the model failed, and `prediction` is what was answered in its stead.",
+        },
         "embeddings": {
             "type": ["object", "null"],
             "additionalProperties": {"type": ["array", "null"], "items": {"type": "number"}, "minItems": 1},
@@ -169,6 +173,7 @@ def arrow_schema(stream: Stream) -> pa.Schema:
             pa.field("arm_probability", pa.float64()),
             pa.field("tags.channel", pa.dictionary(pa.int32(), pa.string())),
             pa.field("latency_ms", pa.float64()),
+            pa.field("error", pa.bool_()),
             pa.field("embeddings.text", pa.list_(pa.float32(), 384)),
         ]
     )
@@ -201,6 +206,7 @@ def avro_schema(stream: Stream) -> str:
             optional("arm_probability", "double"),
             optional("tags", {"type": "map", "values": scalar}),
             optional("latency_ms", "double"),
+            optional("error", "boolean"),
             optional("embeddings", {"type": "map", "values": {"type": "array", "items": "float"}}),
         ]
     name = "Prediction" if stream == "predictions" else "Label"

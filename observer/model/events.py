@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Categories, Column, Floats, Ints, Numbers, Vectors
+from detectors.base import Bools, Categories, Column, Floats, Ints, Numbers, Vectors
 
 FeatureType = Literal["number", "category", "boolean"]
 
@@ -114,6 +114,8 @@ class Predictions:
         `arm` is NULL where the event names none.
     arm_probability, latency_ms : float64[n]
         NaN where absent.
+    errors : bool[n] or None
+        Where the model failed, and something else was answered in its stead; None for nowhere.
     scores : mapping
         `{"": p}` for a binary score, else one column a class.
     """
@@ -133,6 +135,7 @@ class Predictions:
     scores: dict[str, Numbers]
     tags: dict[str, Categories]
     embeddings: dict[str, Vectors] = field(default_factory=dict)
+    errors: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -155,6 +158,7 @@ class Predictions:
             {name: column.take(rows) for name, column in self.scores.items()},
             {name: column.take(rows) for name, column in self.tags.items()},
             {name: column.take(rows) for name, column in self.embeddings.items()},
+            None if self.errors is None else self.errors[rows],
         )
 
 

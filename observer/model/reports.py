@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from detectors.summaries.answers import Answers
 from observer.model.findings import EvidenceReport, Finding, Judged, WindowKey
 
 
@@ -102,6 +103,8 @@ class WindowReport:
     """Of the version's watch, on the report of all events; None on those of segments."""
     estimates: tuple[QualityEstimate, ...] = ()
     """Its quality before labels, where the reference carries what that needs."""
+    answers: Answers | None = None
+    """How the model answered, on the report of all events."""
     distributions: tuple[Distribution, ...] = ()
     """Of each column, on the report of all events and on those of segments that drift."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Bools, Column, Ints, Numbers, TableColumn
+from detectors.summaries.answers import Answers
 from detectors.summaries.packing import pack, unpack
 from detectors.summaries.table import Encoded, Table, TableSummary
 from observer.model import Predictions, WindowKey
@@ -83,6 +84,8 @@ class Window:
     late: TableSummary | None = None
     """What came late; None for nothing."""
     dirty: bool = True
+    answers: Answers = field(default_factory=Answers)
+    """Of what came in time; of all events, not of segments."""
 
     def whole(self) -> TableSummary:
         """All events of the window, late ones too; not to be changed."""
@@ -126,6 +129,7 @@ class Window:
                 "reference": self.reference,
                 "late": self.late.to_bytes() if self.late else b"",
                 "summary": self.summary.to_bytes(),
+                "answers": self.answers.to_bytes(),
             }
         )
 
@@ -165,7 +169,8 @@ class Inputs:
         table = self._table(fields["reference"], key.segment)
         summary = TableSummary.from_bytes(fields["summary"], table)
         late = TableSummary.from_bytes(fields["late"], table) if fields["late"] else None
-        return Window(key, fields["reference"], summary, late, dirty=False)
+        answers = Answers.from_bytes(fields.packed("answers")) if "answers" in fields else Answers()
+        return Window(key, fields["reference"], summary, late, dirty=False, answers=answers)
 
     def _table(self, reference: str, segment: str) -> Table:
         if not reference:
@@ -198,7 +203,12 @@ class Inputs:
         for start, is_late, rows in _timed(starts, late):
             part = encoded if rows is None else encoded.take(rows)
             is_closed = bool(closed[0 if rows is None else rows[0]])
-            self._update(WindowKey(self.model, version, "", start), part, late=is_late, closed=is_closed)
+            key = WindowKey(self.model, version, "", start)
+            if not is_late and not is_closed:
+                chosen = slice(None) if rows is None else rows
+                failed = None if batch.errors is None else batch.errors[chosen]
+                self._window(key, closed=False).answers.update(batch.latency_ms[chosen], failed)
+            self._update(key, part, late=is_late, closed=is_closed)
             for d, dimension in enumerate(dimensions):
                 codes = segments[:, d] if rows is None else segments[rows, d]
                 for code, members in groups(codes.astype(np.int64)):

@@ -61,6 +61,7 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
         judged,
         findings,
         tuple(_columns(summary)),
+        answers=None if window.key.segment else window.answers,
         distributions=tuple(distributions(reference.summary, summary))
         if reference is not None and (status == "drift" or (status == "stable" and not window.key.segment))
         else (),

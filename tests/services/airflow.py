@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -66,7 +68,7 @@ class Airflow:
         command = [str(binaries / "airflow"), "standalone"]
         self._process = Process(command, self._home / "airflow.log", {**kept, **settings})
         try:
-            self._process.wait_until(self._ready, 400)
+            self._process.wait_until(self._ready, 600)
         except BaseException:
             self.stop()
             raise
@@ -81,6 +83,8 @@ class Airflow:
         """End it and all that it started, and remove its data."""
         if self._process is not None:
             self._process.stop(30)
+            with suppress(ProcessLookupError):  # what it started itself and left
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._folder.cleanup()
 
     @property

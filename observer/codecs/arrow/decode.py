@@ -169,6 +169,7 @@ def _problem(schema: pa.Schema, stream: Stream, *, has_default: bool) -> str:
             "version": text or number or pa.types.is_null(plain),
             "arm": text or pa.types.is_null(plain),
             "arm_probability": number or pa.types.is_null(plain),
+            "error": pa.types.is_boolean(plain) or pa.types.is_null(plain),
             "weight": number or pa.types.is_null(plain),
             "features": pa.types.is_struct(kind) or pa.types.is_null(kind),
         }

@@ -180,6 +180,7 @@ class _Columns:
             scores=self._scores(),
             tags=self._tags(),
             embeddings=self._embeddings(),
+            errors=self._flags("error"),
         )
 
     def labels(self, shared: tuple[NDArray[np.uint64], Ints, Ints, Ints, NDArray[np.int32]]) -> Labels:
@@ -190,6 +191,10 @@ class _Columns:
     def _numbers(self, name: str) -> Numbers:
         array = self.arrays.get(name)
         return columns.no_numbers(self.n) if array is None else arrow.numbers(array)
+
+    def _flags(self, name: str) -> Bools | None:
+        column = self._categories(name)
+        return None if "true" not in column.names else column.codes == column.names.index("true")
 
     def _categories(self, name: str) -> Categories:
         array = self.arrays.get(name)

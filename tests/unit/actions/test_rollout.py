@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from detectors.experiment.arms import Arms
+from detectors.summaries.answers import Answers
+from observer.actions.guards import Answered, Guards
 from observer.actions.rollout import Cohort, Rollout, Step
 from observer.actions.rollout_spec import RolloutSpec
 
@@ -36,15 +38,30 @@ def cohort(
     per_hour: int = 2_000,
     labels: tuple[float, float] = (0.8, 0.8),
     tilt: float = 0.0,
-    errors: tuple[float, float] = (0.01, 0.01),
 ) -> Cohort:
     pi = share / 100
     n1 = int(rng.binomial(per_hour, min(pi + tilt, 1)))
     n0 = per_hour - n1
     l1, l0 = int(rng.binomial(n1, labels[0])), int(rng.binomial(n0, labels[1]))
     good = Arms(pi, l1, l0, int(rng.binomial(l1, 0.85 + lift)), int(rng.binomial(l0, 0.85)))
-    failed = Arms(pi, n1, n0, int(rng.binomial(n1, errors[0])), int(rng.binomial(n0, errors[1])))
-    return Cohort(start, start + HOUR, good, Arms(pi, n1, n0, l1, l0), failed)
+    return Cohort(start, start + HOUR, good, Arms(pi, n1, n0, l1, l0))
+
+
+def answered(
+    rng: np.random.Generator,
+    start: float,
+    share: float,
+    errors: tuple[float, float] = (0.01, 0.01),
+    latency: tuple[float, float] = (20.0, 20.0),
+    per_hour: int = 2_000,
+) -> Answered:
+    n = int(rng.binomial(per_hour, share / 100))
+    both = (Answers(), Answers())
+    for arm, rows, failing, took in zip(both, (n, per_hour - n), errors, latency, strict=True):
+        # The whole service is slower by day: that says nothing of one arm.
+        busy = 1 + 0.5 * np.sin(2 * np.pi * start / (24 * HOUR))
+        arm.update(rng.lognormal(np.log(took * busy), 0.4, rows), rng.random(rows) < failing)
+    return Answered(start, start + HOUR, share / 100, *both)
 
 
 def drive(
@@ -89,10 +106,36 @@ def test_a_worse_one_is_rolled_back(seed: int) -> None:
     assert (steps[-1].verb, steps[-1].reason, steps[-1].share) == ("rollback", "worse", 0.0)
 
 
-def test_one_that_fails_more_often_is_rolled_back_before_its_labels_say_anything() -> None:
+@pytest.mark.parametrize(
+    ("how", "reason"), [({"errors": (0.05, 0.01)}, "more_errors"), ({"latency": (30.0, 20.0)}, "slower")]
+)
+def test_one_that_fails_or_is_slow_more_often_goes_back_before_any_label(
+    how: dict[str, Any], reason: str
+) -> None:
     rng = np.random.default_rng(2)
-    steps = drive(rollout(), lambda start, share: cohort(rng, start, share, errors=(0.2, 0.01)))
-    assert steps[-1].reason == "more_errors"
+    one = rollout(steps=[5, 50])
+    one.applied(5.0, START)
+    for hour in range(1, 48):
+        one.answered(answered(rng, START + hour * HOUR, 5.0, **how))
+    step = one.decide(START + 48 * HOUR)
+    assert (step.verb, step.reason, step.share) == ("rollback", reason, 0.0)
+
+
+def test_guardrails_let_equal_arms_be_and_differences_that_do_not_matter() -> None:
+    proved = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        guards = Guards()
+        for hour in range(72):
+            share = (1.0, 5.0, 20.0, 50.0)[hour // 18]
+            guards.update(answered(rng, START + hour * HOUR, share))
+        proved += guards.errors.harmed(0.01) or guards.slow.harmed(0.01)
+    assert proved <= 2
+    rng, guards = np.random.default_rng(1), Guards()
+    for hour in range(100):
+        guards.update(answered(rng, START + hour * HOUR, 50.0, errors=(0.212, 0.2), per_hour=50_000))
+    assert guards.errors.test.more > np.log(100), "proved"
+    assert not guards.errors.harmed(0.01), "and too small to matter"
 
 
 def test_an_equal_one_ends_in_a_pause_for_a_person_or_is_not_worse_where_that_is_enough() -> None:
@@ -181,6 +224,8 @@ def test_a_restart_anywhere_changes_nothing(seed: int, cut: int) -> None:
             resumed = Rollout.from_bytes(resumed.to_bytes())
         if 0 < whole.share < 100:
             made = cohort(rng, now - HOUR, whole.share, lift=lift)
+            served = answered(rng, now - HOUR, whole.share)
+            assert whole.answered(served) == resumed.answered(served)
             assert whole.observe(made, now) == resumed.observe(made, now)
         step = whole.decide(now)
         assert resumed.decide(now) == step

@@ -245,3 +245,24 @@ def test_going_back_asks_no_gate_and_the_bearer_is_kept_nowhere() -> None:
         kept = b"".join(world.states.kept.values()) + repr(world.store.kept).encode()
         assert b"s3cret-token" not in kept
         assert b"hush-hush" not in kept
+
+
+@pytest.mark.parametrize(
+    ("failing", "took", "says"), [(0.1, 20.0, "fails more often"), (0.01, 40.0, "slow more often")]
+)
+def test_one_that_answers_badly_goes_back_before_any_label_has_come(
+    failing: float, took: float, says: str
+) -> None:
+    world = World(steps=[5, 50])
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    for hour in range(1, 30):
+        now = NOW + hour * HOUR
+        if world.splitter.share > 0:
+            world.answered(now, "v1", 1_900, 0.01, 20.0)
+            world.answered(now, "v2", 100, failing, took)
+        for minute in range(0, 50, 10):
+            world.control.tick(now + minute * 60)
+    assert world.kinds == ["set_weights succeeded", "rollback succeeded"]
+    assert world.splitter.share == 0
+    (*_, back) = world.control.engine.ledger.actions.values()
+    assert says in back.order.why["detail"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from detectors.summaries.answers import Answers
 from observer.actions.base import Foreign, Order, Progress
 from observer.actions.control import Control, Inbox
 from observer.actions.engine import ActionEngine
@@ -184,6 +185,15 @@ class World:
         self.inbox.window(
             WindowReport(key, key.start + 1, 500, 0, "r", "drift", (), (), (), evidence=evidence)
         )
+
+    def answered(self, now: float, version: str, rows: int, failing: float, took: float) -> None:
+        """A window of the version closes."""
+        answers = Answers()
+        answers.update(self.rng.lognormal(np.log(took), 0.4, rows), self.rng.random(rows) < failing)
+        start = int((now - HOUR) * 1000)
+        key = WindowKey("credit", version, "", start)
+        end = start + HOUR * 1000
+        self.inbox.window(WindowReport(key, end, rows, 0, "r", "stable", (), (), (), answers=answers))
 
     def cohort(self, now: float, version: str, rows: int, rate: float) -> None:
         labelled = int(self.rng.binomial(rows, 0.8))

@@ -57,6 +57,7 @@ def test_a_prediction_and_its_label(form):
             arm="challenger",
             arm_probability=0.25,
             latency_ms=4.5,
+            error=True,
         )
         assert one == "4711"
         logger.label(one, "fraud", time=WHEN + 1000, weight=2)
@@ -65,7 +66,7 @@ def test_a_prediction_and_its_label(form):
     row = {field: value for field, value in row.items() if field not in ("row", "message", "partition")}
     assert row == {
         "model": "fraud", "key": key("4711"), "time": WHEN, "prediction": "genuine", "version": "7",
-        "arm": "challenger", "arm_probability": 0.25, "latency_ms": 4.5, "scores.": 0.03,
+        "arm": "challenger", "arm_probability": 0.25, "latency_ms": 4.5, "scores.": 0.03, "error": True,
         "features.amount": 12.5, "features.country": "DE", "features.returning": "true",
         "tags.channel": "web", "tags.region": "eu",
     }  # fmt: skip

@@ -67,6 +67,9 @@ def rows(batch):
         for row, cell in zip(out, getattr(batch, name, np.full(n, np.nan)).tolist(), strict=True):
             if not np.isnan(cell):
                 row[name] = cell
+    errors = getattr(batch, "errors", None)
+    for at in [] if errors is None else np.flatnonzero(errors).tolist():
+        out[at]["error"] = True
     return out
 
 

@@ -80,6 +80,7 @@ def test_whole_rows():
         arm_probability=[0.5, None],
         tags={"region": ["eu", "us"]},
         latency_ms=[1, 2],
+        error=[None, True],
     )
     first, second = all_rows(decode(columns))
     assert first == {
@@ -91,7 +92,7 @@ def test_whole_rows():
     assert second == {
         "model": "fraud", "key": hash_ids(["id-1"], "fraud").tobytes(), "time": TIME + 1, "row": 1,
         "message": 0, "partition": 0, "version": "v1", "features.age": 4.0, "prediction": "yes",
-        "scores.a": 0.5, "tags.region": "us", "latency_ms": 2.0,
+        "scores.a": 0.5, "tags.region": "us", "latency_ms": 2.0, "error": True,
     }  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def test_events_by_the_registry(registry, client):
     whole = prediction(
         version="v1", features={"amount": 2.5, "country": "DE", "returning": True, "age": "old"},
         prediction=1, scores={"a": 0.5}, arm="champion", arm_probability=0.5, tags={"region": "eu"},
-        latency_ms=3.0,
+        latency_ms=3.0, error=True,
     )  # fmt: skip
     poll = messages([encoded(whole, schema_id=7), encoded(prediction(scores=0.25), schema_id=7)])
     decoded = made.predictions(poll, NOW)
@@ -93,7 +93,7 @@ def test_events_by_the_registry(registry, client):
         "model": "fraud", "time": TIME, "row": 0, "message": 0, "partition": 0, "version": "v1",
         "features.amount": 2.5, "features.country": "DE", "features.returning": "true",
         "features.age": ..., "prediction": "1", "scores.a": 0.5, "arm": "champion",
-        "arm_probability": 0.5, "tags.region": "eu", "latency_ms": 3.0,
+        "arm_probability": 0.5, "tags.region": "eu", "latency_ms": 3.0, "error": True,
     }  # fmt: skip
     assert (second["prediction"], second["scores."]) == ("yes", 0.25)
     assert decoded.spoiled_cells == 1

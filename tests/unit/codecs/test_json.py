@@ -54,6 +54,7 @@ def test_a_whole_event():
             arm_probability=0.5,
             tags={"region": "eu"},
             latency_ms=3,
+            error=True,
         )
     )
     assert rows(decoded.predictions[0]) == [
@@ -74,6 +75,7 @@ def test_a_whole_event():
             "arm_probability": 0.5,
             "tags.region": "eu",
             "latency_ms": 3.0,
+            "error": True,
         }
     ]
     assert list(decoded.predictions[0].features) == ["amount", "age", "country", "returning"]
@@ -346,7 +348,7 @@ wild_events = st.fixed_dictionaries(
     optional={
         name: wild | st.dictionaries(st.sampled_from(["amount", "country"]), wild)
         for name in ["id", "time", "prediction", "label", "version", "features", "scores", "arm", "tags",
-                     "arm_probability", "latency_ms", "weight"]
+                     "arm_probability", "latency_ms", "weight", "error"]
     },
 )  # fmt: skip
 mutated = st.builds(

@@ -444,3 +444,26 @@ def test_redacted_features_are_in_no_stored_window(tmp_path):
         if key not in ran.kept.open:
             assert not {"x", "c"} & set(summary.sample.columns)
     assert "c" not in ran.kept.windows["m", "1", "", at(5)].categories.names
+
+
+# How requests are answered
+
+
+@pytest.mark.parametrize("crashes", [(), (3, 5)])
+def test_a_window_counts_failures_and_latency_of_what_came_in_time_once(tmp_path, crashes):
+    settings = config(tmp_path, models={"m": model(segments=[{"tag": "channel", "values": ["web"]}])})
+    minutes = [0.1, 0.2, 0.3, 1.6, 0.4, 1.7, 3.5]  # 0.4 comes late
+    web = {"channel": "web"}
+    events = [
+        event(
+            i, at(minute), latency_ms=[5, 50, None][i % 3], error=[True, None][i % 2], tags={"channel": "web"}
+        )
+        for i, minute in enumerate(minutes)
+    ]
+    ran = run(settings, {0: payloads(events)}, size=1, crashes=crashes, ends=True)
+    said = {r.key.start: r for r in ran.reports.windows if not r.key.segment}
+    first = said[at(0)].answers
+    assert (first.n, first.failed, first.latency.sum()) == (3, 2, 2)
+    assert 5 <= first.quantile(0.5) < 8
+    assert (said[at(1)].answers.n, said[at(1)].answers.failed) == (2, 0)
+    assert {r.answers for r in ran.reports.windows if r.key.segment} == {None}
