@@ -455,9 +455,7 @@ def test_a_window_counts_failures_and_latency_of_what_came_in_time_once(tmp_path
     minutes = [0.1, 0.2, 0.3, 1.6, 0.4, 1.7, 3.5]  # 0.4 comes late
     web = {"channel": "web"}
     events = [
-        event(
-            i, at(minute), latency_ms=[5, 50, None][i % 3], error=[True, None][i % 2], tags={"channel": "web"}
-        )
+        event(i, at(minute), latency_ms=(5, 50, None)[i % 3], error=i % 2 == 0 or None, tags=web)
         for i, minute in enumerate(minutes)
     ]
     ran = run(settings, {0: payloads(events)}, size=1, crashes=crashes, ends=True)
