@@ -271,4 +271,5 @@ def _well(url: str) -> bool:
 
 if __name__ == "__main__" and "--fetch" in sys.argv:
     os.umask(0o022)
+    operator_definitions()
     print(fetch())

@@ -16,6 +16,10 @@
 {{- $wrong = append $wrong (printf "config.targets.%s.folder: not given or relative, and /etc/observer is read-only; accepted: a folder below /var/lib/observer/" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- $patience := mul .Values.probes.startup.periodSeconds .Values.probes.startup.failureThreshold -}}
+{{- if ge (int .Values.waitForState) (int $patience) -}}
+{{- $wrong = append $wrong (printf "waitForState: %v; accepted: less than the patience of probes.startup, %d s" .Values.waitForState $patience) -}}
+{{- end -}}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
 {{- $wrong = append $wrong "serviceMonitor.enabled, podMonitor.enabled: both would scrape everything twice; accepted: one of them" -}}
 {{- end -}}
