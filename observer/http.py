@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
@@ -12,6 +14,9 @@ from typing import Any, Final
 import httpx
 
 from observer.errors import Permanent, Retryable, Unclear
+
+for _name in ("httpx", "httpcore"):  # their lines hold whole addresses, and headers
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0)
 LONGEST_ANSWER: Final = 30.0
@@ -43,7 +48,11 @@ class Api:
         *,
         hushed: bool = False,
     ) -> None:
-        self._base = base.rstrip("/")
+        url = httpx.URL(base)
+        # A name and a password in the address go into a header, so that no line of a log shows them.
+        given = b64encode(f"{url.username}:{url.password}".encode()).decode()
+        self._own = {"Authorization": f"Basic {given}"} if url.userinfo else {}
+        self._base = str(url.copy_with(userinfo=b"")).rstrip("/")
         self._headers = headers
         self._renew = renew
         self._hushed = hushed
@@ -77,9 +86,9 @@ class Api:
         again: bool = True,
     ) -> Any:
         url = self._base + path
-        headers = {"Content-Type": "application/json", **self._headers(), **(more or {})}
+        headers = {"Content-Type": "application/json", **self._own, **self._headers(), **(more or {})}
         writes = method != "GET"
-        where = f"{method} {httpx.URL(url).copy_with(query=None, userinfo=b'')}"
+        where = f"{method} {httpx.URL(url).copy_with(query=None)}"
         try:
             with httpx.stream(
                 method,
@@ -103,7 +112,7 @@ class Api:
         code = answer.status_code
         if code == 200 or (code < 300 and not only_200):
             return _json(body)
-        said = "" if self._hushed else _redacted(body[:300].decode(errors="replace").strip(), headers)
+        said = "" if self._hushed else _redacted(body[:300].decode(errors="replace").strip(), answer.request)
         text = f"{where}: {code} {said}".rstrip()
         if code == 401 and self._renew is not None and again:
             self._renew()
@@ -146,10 +155,10 @@ def _json(body: bytes) -> Any:
         return {}
 
 
-def _redacted(text: str, headers: Mapping[str, str]) -> str:
-    """Without the token that was sent, which a server may repeat."""
-    token = headers.get("Authorization", "").removeprefix("Bearer ").strip()
-    return text.replace(token, "***") if token else text
+def _redacted(text: str, request: httpx.Request) -> str:
+    """Without the token, or the name and password, that were sent: a server may repeat them."""
+    sent = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    return text.replace(sent, "***") if sent else text
 
 
 def bearer(token: Callable[[], str]) -> Callable[[], Mapping[str, str]]:

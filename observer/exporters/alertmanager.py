@@ -124,7 +124,10 @@ class Alertmanagers:
             if member.down and answered:
                 break
             try:
-                for one in member.api.get("/api/v2/silences") or []:
+                said = member.api.get("/api/v2/silences")
+                for one in (
+                    (each for each in said if isinstance(each, dict)) if isinstance(said, list) else ()
+                ):
                     known = found.get(str(one.get("id")))
                     if known is None or str(known.get("updatedAt", "")) < str(one.get("updatedAt", "")):
                         found[str(one.get("id"))] = one

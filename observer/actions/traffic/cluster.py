@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -18,6 +19,9 @@ from lightkube.types import PatchType
 from observer.actions.traffic.platform import Object, Patch, Resource
 from observer.actions.traffic.target import Conflict
 from observer.errors import Permanent, Retryable, Unclear
+
+for _name in ("httpx2", "httpcore2", "lightkube"):  # their lines may hold headers
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 TIMEOUT: Final = 15.0
 
