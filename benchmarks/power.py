@@ -15,7 +15,7 @@ from scipy.special import ndtri
 
 from benchmarks.judge import SIZES, correlated, numeric, verdicts, windows
 from detectors import catalog
-from detectors.base import Column, Floats, Numbers
+from detectors.base import Categories, Column, Floats, Numbers, Status
 from detectors.conformance import summarise, table_of
 from detectors.learned.mmd import mmd_test
 from detectors.summaries.table import TableSummary
@@ -168,3 +168,64 @@ def tails(count: int = 5000) -> Iterator[dict[str, object]]:
 
 def _below(p: list[float], at: tuple[float, ...]) -> dict[str, float]:
     return {str(level): round(float(np.mean(np.array(p) < level)), 5) for level in at}
+
+
+def heavy(count: int = 100) -> Iterator[dict[str, object]]:
+    """False alarms of `covariance` under heavy joint tails: a t copula with 5 degrees of freedom."""
+
+    def copula(rng: np.random.Generator, n: int, columns: int) -> dict[str, Column]:
+        x = np.sqrt(0.3) * rng.standard_normal(n) + np.sqrt(0.7) * rng.standard_normal((columns, n))
+        x *= np.sqrt(5 / rng.chisquare(5, n))  # one factor a row: joint extremes, t margins
+        return {f"x{i}": Numbers(row) for i, row in enumerate(x)}
+
+    for columns, n, m in ((5, 5000, 1000), (20, 5000, 1000), (50, 5000, 1000), (50, 1000, 1000)):
+        pairs = windows(copula, n, m, columns, count, seed=912)
+        p = [verdicts("covariance", *pair)[0].p_value for pair in pairs]
+        yield {
+            "detector": f"covariance, {columns} columns",
+            "sizes": f"{n}/{m}",
+            **_below([one for one in p if one is not None], (0.05, 0.01, 0.0001)),
+        }
+
+
+_RATES: dict[str, tuple[float, tuple[float, ...]]] = {
+    "missing": (0.02, (0.03, 0.05, 0.1)),
+    "type_errors": (0.001, (0.005, 0.02, 0.05)),
+    "out_of_range": (0.0, (0.005, 0.02, 0.05)),
+    "unseen_categories": (0.0, (0.005, 0.02, 0.05)),
+    "duplicates": (0.001, (0.005, 0.02, 0.05)),
+}
+"""Detector -> the rate in the reference, and rates of changed windows."""
+
+
+def _of_rate(name: str, rng: np.random.Generator, n: int, rate: float) -> dict[str, Column]:
+    hit = rng.random(n) < rate
+    if name == "unseen_categories":
+        return {"x": Categories(np.where(hit, 5, rng.integers(0, 5, n)).astype(np.int32), tuple("abcdef"))}
+    x = rng.random(n)
+    if name == "out_of_range":
+        return {"x": Numbers(np.where(hit, 2.0, x))}
+    none = np.zeros(n, np.bool_)
+    empty = name in ("missing", "type_errors")
+    sides = (hit, none) if name == "missing" else (none, hit) if name == "type_errors" else (none, none)
+    return {"x": Numbers(np.where(hit & empty, np.nan, x), *sides)}
+
+
+def rate_power(trials: int = 200, n: int = 10_000, m: int = 500) -> Iterator[dict[str, object]]:
+    """Share of windows that a detector of rates calls drift at level .05 with its default minimum effect."""
+    rng = np.random.default_rng(913)
+    for name, (before, rates) in _RATES.items():
+        rows = _of_rate(name, rng, n, before)
+        table = table_of(rows)
+        reference = summarise(table, rows)
+        found = {}
+        for rate in (before, *rates):
+            drifts = 0
+            for _ in range(trials):
+                window = summarise(table, _of_rate(name, rng, m, rate))
+                if name == "duplicates":
+                    reference.counts.duplicates = round(n * before)
+                    window.counts.duplicates = int(rng.binomial(m, rate))
+                drifts += any(one.status is Status.DRIFT for one in verdicts(name, reference, window))
+            found[f"rate {rate}"] = round(drifts / trials, 2)
+        yield {"detector": name, **found}

@@ -378,6 +378,8 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "service": part_of("whole_service", "rows"),
     "power": part_of("power", "power"),
     "levels": part_of("power", "levels"),
+    "heavy": part_of("power", "heavy"),
+    "rate_power": part_of("power", "rate_power"),
     "speed": part_of("speed", "rows"),
     "estimation": part_of("estimation", "rows"),
     "online": part_of("online", "rows"),

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from detectors.base import Bools, Floats, Ints
-from detectors.evidence.edetector import log_mean_exp
+from detectors.evidence.edetector import log_mean
 from detectors.evidence.multiple import e_bh
 from detectors.evidence.season import Season
 from detectors.summaries.packing import pack, unpack
@@ -133,8 +133,8 @@ class Alarm:
         candidates = self._candidates(material) & ~cleared
         related = self._related()
         counted = np.where(candidates & ~related, log_evidence, -np.inf)
-        log_mean = _log_mean(counted)
-        page = log_mean >= page_at
+        mean = log_mean(counted)
+        page = mean >= page_at
         settling = self.opened is not None and now - self.opened < self._settling
         paged = candidates & (log_evidence >= page_at) & (page | settling | related)
         if page and not (paged & ~related).any():
@@ -148,12 +148,12 @@ class Alarm:
         begun = ticketed | (paged & (self.since < 0))
         self.since[begun] = now + 1 - age[begun]
         return Decision(
-            page, np.flatnonzero(paged), np.flatnonzero(ticketed), np.flatnonzero(cleared), closed, log_mean
+            page, np.flatnonzero(paged), np.flatnonzero(ticketed), np.flatnonzero(cleared), closed, mean
         )
 
     def log_mean(self, log_evidence: Floats, material: Bools) -> float:
         """Of the streams that could page now: ln of their mean evidence."""
-        return _log_mean(np.where(self._candidates(material) & ~self._related(), log_evidence, -np.inf))
+        return log_mean(np.where(self._candidates(material) & ~self._related(), log_evidence, -np.inf))
 
     def _candidates(self, material: Bools) -> Bools:
         return np.asarray(self.able & material & (self.tier < Tier.PAGE))
@@ -183,7 +183,3 @@ class Alarm:
         tier, since = fields.array("tier", np.int8, size), fields.array("since", np.int64, size)
         opened = None if fields["opened"] is None else fields.count("opened")
         self.windows, self.tier, self.since, self.opened = fields.count("windows"), tier, since, opened
-
-
-def _log_mean(log_evidence: Floats) -> float:
-    return float(log_mean_exp(log_evidence, float(max(len(log_evidence), 1))))

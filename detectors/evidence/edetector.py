@@ -27,6 +27,11 @@ def log_mean_exp(logs: Floats, count: Floats | float) -> Floats:
     return total
 
 
+def log_mean(logs: Floats) -> float:
+    """Ln of the mean of exp(logs), float64[K]; -inf of none."""
+    return float(log_mean_exp(logs, float(max(len(logs), 1))))
+
+
 @dataclass(slots=True, eq=False)
 class EDetector:
     """Ten bets per stream, five up and five down: S <- max(S, 1) exp(λ(±z - ε) - λ²/2).

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from detectors.base import Bools, Floats, Status, Verdict
+from detectors.base import Floats, Status, Verdict
 from detectors.evidence.multiple import e_bh
 
 Method: TypeAlias = Literal["holm", "benjamini_hochberg", "e_bh"]
@@ -26,11 +26,6 @@ def holm_adjusted(p_values: Floats) -> Floats:
     return out
 
 
-def holm(p_values: Floats, alpha: float) -> Bools:
-    """Which hypotheses Holm rejects, with at most `alpha` chance of any false rejection."""
-    return np.asarray(holm_adjusted(p_values) < alpha)
-
-
 def benjamini_hochberg_adjusted(p_values: Floats) -> Floats:
     """Benjamini and Hochberg's (1995) adjusted p-values."""
     p = np.asarray(p_values, np.float64)
@@ -40,11 +35,6 @@ def benjamini_hochberg_adjusted(p_values: Floats) -> Floats:
     out = np.empty_like(p)
     out[order] = np.minimum(np.minimum.accumulate(steps), 1.0)
     return out
-
-
-def benjamini_hochberg(p_values: Floats, alpha: float) -> Bools:
-    """Which hypotheses are rejected so that on average at most `alpha` of the rejected are true."""
-    return np.asarray(benjamini_hochberg_adjusted(p_values) < alpha)
 
 
 def e_values(p_values: Floats) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from detectors.base import Floats, Status, Verdict
+from detectors.evidence.edetector import log_mean
 from detectors.evidence.multiple import e_bh
 
 Said: TypeAlias = tuple[str, str, Verdict]
@@ -109,7 +110,7 @@ def rank_features(said: Iterable[Said]) -> tuple[RankedFeature, ...]:
         ranked.append(
             RankedFeature(
                 name,
-                _log_mean([log_e for _, log_e, _, _ in found]),
+                log_mean(np.array([log_e for _, log_e, _, _ in found])),
                 drifts,
                 detector,
                 verdict.statistic,
@@ -130,14 +131,10 @@ def rank_segments(said: Mapping[str, Iterable[Said]], alpha: float) -> tuple[Ran
     """
     ranked = {name: rank_features(verdicts) for name, verdicts in said.items()}
     names = [name for name, features in ranked.items() if features]
-    log_e = np.array([_log_mean([f.log_e for f in ranked[name]]) for name in names], np.float64)
+    log_e = np.array([log_mean(np.array([f.log_e for f in ranked[name]])) for name in names], np.float64)
     named = e_bh(log_e, alpha) if names else np.empty(0, np.bool_)
     found = [
         RankedSegment(name, float(e), bool(is_named), ranked[name])
         for name, e, is_named in zip(names, log_e, named, strict=True)
     ]
     return tuple(sorted(found, key=lambda one: (not one.named, -one.log_e, one.name)))
-
-
-def _log_mean(log_values: list[float]) -> float:
-    return float(np.logaddexp.reduce(log_values) - math.log(len(log_values)))

@@ -131,6 +131,10 @@ def _detectors() -> Iterator[str]:
     yield from _table("is fed", fed, MomentsSpec)
 
 
+_UNSAID = {"type", "alpha"}
+"""The service sets one level for a whole window."""
+
+
 def _table(title: str, specs: Mapping[type[Any], str], base: type[BaseModel]) -> Iterator[str]:
     yield f"| detector | {title} | parameters and defaults |"
     yield "|---|---|---|"
@@ -138,13 +142,13 @@ def _table(title: str, specs: Mapping[type[Any], str], base: type[BaseModel]) ->
         parameters = [
             f"`{field}: {'all' if field == 'columns' and not info.default else _plain(info.default)}`"
             for field, info in spec.model_fields.items()
-            if field != "type"
+            if field not in _UNSAID
         ]
         yield f"| `{name}` | {specs[spec]} | {', '.join(parameters)} |"
     yield ""
     yield "Parameters they share:"
     yield ""
-    described = {name: info.description for name, info in base.model_fields.items() if name != "type"}
+    described = {name: info.description for name, info in base.model_fields.items() if name not in _UNSAID}
     yield from (f"- `{name}`: {text}" for name, text in described.items())
 
 

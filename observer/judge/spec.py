@@ -41,10 +41,14 @@ class _Known:
             raise ValueError(
                 f"accepted: a detector's name, or a mapping with its name as type; names: {known}"
             )
+        usual = Spec.model_fields["alpha"].default  # which a dump of a detector has
+        if self._spec is Spec and value.get("alpha", usual) != usual:
+            msg = f"detector {name!r}: no alpha of its own: one level holds for a whole window, judge.alpha"
+            raise ValueError(msg)
         try:
             return self._family.build(str(name), **{k: v for k, v in value.items() if k != "type"})
         except DetectorError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(str(error).replace("accepted: alpha, ", "accepted: ")) from error
 
     def __get_pydantic_json_schema__(self, _core: object, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         full = handler(TypeAdapter(self._family.spec_type()).core_schema)

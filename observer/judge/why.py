@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from detectors.evidence.edetector import log_mean_exp
+from detectors.evidence.edetector import log_mean
 from detectors.evidence.multiple import e_bh
 from detectors.summaries.table import TableSummary
 from detectors.why.covariance import CLEAR, top_pairs
@@ -46,8 +46,8 @@ def _segments(streams: Sequence[StreamEvidence], threshold: float) -> list[Segme
     for one in streams:
         if one.segment:
             by_segment.setdefault(one.segment, []).append(one)
-    logs = [np.array([one.evidence for one in each]) * _LN10 for each in by_segment.values()]
-    log_e = np.array([float(log_mean_exp(each, float(len(each)))) for each in logs])
+    logs = (np.array([one.evidence for one in each]) * _LN10 for each in by_segment.values())
+    log_e = np.array([log_mean(each) for each in logs])
     named = e_bh(log_e, 10**-threshold)
     found = [
         SegmentEvidence(segment, evidence, is_named, max(each, key=lambda one: one.evidence))

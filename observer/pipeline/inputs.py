@@ -60,8 +60,9 @@ def columns_of(batch: Predictions) -> dict[str, TableColumn]:
 
 
 def values_of(batch: Predictions) -> dict[str, Column]:
-    """`columns_of` but for vectors."""
-    columns: dict[str, Column] = {**batch.features, PREDICTION: batch.prediction}
+    """`columns_of` but for vectors; features named as columns of the service's own are left out."""
+    features = {name: column for name, column in batch.features.items() if not name.startswith(("@", "#"))}
+    columns: dict[str, Column] = {**features, PREDICTION: batch.prediction}
     for name, score in batch.scores.items():
         columns[f"{SCORE}.{name}" if name else SCORE] = score
     columns[LATENCY] = Numbers(batch.latency_ms, nulls=np.isnan(batch.latency_ms))

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from detectors.base import Categories, Numbers
 from observer.model import Predictions
+from observer.pipeline.inputs import columns_of
 from observer.segments import Dimension, SegmentSpec, settle
 
 
@@ -18,6 +19,15 @@ def batch(n=4, features=None, tags=None) -> Predictions:
     return Predictions(
         "m", keys, zeros, zeros, zeros, partition, none, none, blank, blank, features, none, {}, tags
     )
+
+
+def test_features_named_as_the_services_own_columns_are_left_out():
+    given_ = {name: Numbers(np.arange(4.0)) for name in ("x", "@prediction", "#region", "@score.a")}
+    events = batch(features=given_)
+    events.prediction = Categories(np.zeros(4, np.int32), ("1",))
+    columns = columns_of(events)
+    assert set(columns) == {"x", "@prediction", "@latency_ms"}
+    assert columns["@prediction"] is events.prediction
 
 
 def named(dimension: Dimension, events: Predictions) -> list[str]:

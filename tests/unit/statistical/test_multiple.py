@@ -26,7 +26,7 @@ def test_holm_steps_down_until_the_first_it_cannot_reject(p, alpha):
         if p[i] * (len(p) - step) >= alpha:
             break
         expected[i] = True
-    assert multiple.holm(p, alpha).tolist() == expected.tolist()
+    assert (multiple.holm_adjusted(p) < alpha).tolist() == expected.tolist()
 
 
 def test_correcting_keeps_what_holm_rejects_and_says_why_not():
@@ -55,10 +55,10 @@ def test_e_values_are_fair(p):
 def test_each_method_keeps_what_it_rejects_and_holds_p_against_its_threshold(p, alpha):
     e = multiple.e_values(np.array(p))
     rejects = {
-        "holm": multiple.holm(np.array(p), alpha),
-        "benjamini_hochberg": multiple.benjamini_hochberg(np.array(p), alpha),
+        "holm": multiple.holm_adjusted(np.array(p)) < alpha,
+        "benjamini_hochberg": multiple.benjamini_hochberg_adjusted(np.array(p)) < alpha,
         # e-BH is Benjamini and Hochberg's of 1 / e, whatever the dependence.
-        "e_bh": multiple.benjamini_hochberg(1 / e, alpha),
+        "e_bh": multiple.benjamini_hochberg_adjusted(1 / e) < alpha,
     }
     for method, rejected in rejects.items():
         found = multiple.correct([verdict(each) for each in p], alpha, method)
