@@ -99,6 +99,12 @@ def stage(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
     for name in ("labels", "march-labels"):
         with gzip.open(folder / f"{name}.ndjson.gz", "wt") as file:
             file.write(lines(labels))
+    plain = [
+        {key: value for key, value in one.items() if key not in {"features", "tags"}}
+        | {f"features.{name}": value for name, value in one["features"].items()}
+        for one in predictions
+    ]
+    csv.write_csv(pa.Table.from_pylist(plain), folder / "january.csv")
     training = pa.Table.from_pylist([flat(*pair) for pair in churn])
     csv.write_csv(training, folder / "training.csv")
     parquet.write_table(training, folder / "training.parquet")

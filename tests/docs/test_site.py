@@ -8,6 +8,7 @@ import posixpath
 import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import yaml
 import helm
 from documentation import PAGES
 from observer.config.keys import ANY, keys
+from observer.metrics import catalog
 from tests.docs.pages import DOCS, ROOT, anchors, links, pages, prose
 
 
@@ -163,3 +165,16 @@ def test_paths_modules_and_targets_are_there(page):
         if not there(kind, name)
     ]
     assert wrong == []
+
+
+METRICS = {metric.name for metric in chain.from_iterable(catalog.SECTIONS.values())}
+ALERTS = {path.stem for path in (DOCS / "runbooks").glob("*.md")} | {"ObserverAction"}
+
+
+@pytest.mark.parametrize("page", pages())
+def test_metrics_and_alerts_are_called_so(page):
+    text = pages()[page]
+    metrics = set(re.findall(r"\bobserver_[a-z_]+\b(?![*.])", text))
+    unknown = {name for name in metrics if not {name, re.sub(r"_(bucket|sum|count)$", "", name)} & METRICS}
+    assert sorted(unknown) == []
+    assert sorted(set(re.findall(r"\bObserver[A-Z]\w+", text)) - ALERTS) == []
