@@ -41,6 +41,10 @@ test: $(READY) $(SERVERS)  ## run all tests, those with a real Kafka and Prometh
 test-torch: $(READY)  ## run the tests of alibi-detect with PyTorch: 2 GB to install
 	@$(BIN)/pytest tests/integration/alibi_torch.py $(ARGS)
 
+.PHONY: test-airflow
+test-airflow: $(READY)  ## the Airflow target against a real Airflow: half a gigabyte, and minutes
+	@$(BIN)/pytest tests/integration/airflow.py $(ARGS)
+
 .PHONY: check
 check: lint types imports  ## lint, formatting, types, import directions
 

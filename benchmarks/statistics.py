@@ -384,6 +384,7 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "estimation": part_of("estimation", "rows"),
     "online": part_of("online", "rows"),
     "rollout": part_of("rollout", "rollout"),
+    "regret": part_of("rollout", "regret"),
 }
 
 
