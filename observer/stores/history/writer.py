@@ -95,7 +95,7 @@ class HistoryWriter:
             "end": report.end,
             "rows": report.rows,
             "status": report.status,
-            "data": encode(replace(report, findings=(), evidence=None)),
+            "data": encode(replace(report, findings=(), evidence=None, answers=None)),
         }
         self._put(tables.WINDOWS, row)
         if not key.segment:

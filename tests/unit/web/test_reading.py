@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 
+from detectors.summaries.answers import Answers
 from observer.web.endpoints import ENDPOINTS
 from observer.web.openapi import document
-from tests.unit.stores.results import HOUR, START
+from tests.unit.stores.results import HOUR, START, window
 from tests.unit.web.past import fill, site, standing
 
 DOCUMENT = document("1.2.3")
@@ -93,3 +96,11 @@ def test_what_is_not_accepted_is_said(seen, path, told):
     answer = seen.get(f"/api/v1/{path}")
     assert answer.status_code == 400
     assert told in answer.json()["error"]
+
+
+def test_a_window_that_counted_answers_is_kept_and_given(tmp_path):
+    with site(tmp_path) as one:
+        one.writer.window(replace(window(model="timed", version="1"), answers=Answers(900, 3)))
+        assert one.writer.flush(30)
+        (found,) = one.get("/api/v1/windows", params={"model": "timed", "version": "1"}).json()
+        assert found["rows"] == 900
