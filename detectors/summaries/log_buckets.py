@@ -16,6 +16,9 @@ RELATIVE_ERROR = 0.01
 RANGE = 1e21
 """Greatest over least magnitude told apart."""
 
+MAGNITUDES = 2 * math.ceil(math.log2(RANGE)) + 1
+"""Of `magnitudes`: two a doubling."""
+
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
 _TOP = math.ceil(math.log(RANGE) / _LOG_GAMMA)
@@ -91,6 +94,12 @@ class LogBuckets:
         if key == 0:
             return 0.0
         return math.copysign(self.least * 2 * _GAMMA ** abs(key) / (_GAMMA + 1), key)
+
+    def magnitudes(self) -> Ints:
+        """Rows by their magnitude, int64[MAGNITUDES], in wide bins that are the same for every summary."""
+        at = np.ceil(2 * np.abs(self.keys) * _LOG_GAMMA / math.log(2)).astype(np.int64)
+        rows = np.bincount(np.minimum(at, MAGNITUDES - 1), self.counts.rows, MAGNITUDES)
+        return rows.astype(np.int64)
 
     def rows_below_zero(self) -> int:
         """Rows under -`least`."""

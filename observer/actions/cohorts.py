@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+import numpy as np
+
 from detectors.experiment.arms import Arms
 from detectors.summaries.answers import Answers
 from observer.actions.guards import Answered
@@ -47,7 +49,8 @@ class _Waiting(Generic[T]):
 class Pairs:
     """Pairs the reports of both arms by window.
 
-    Of a window's quality only what has matured; hits are predictions that were right.
+    Of a window's quality only what has matured; hits are predictions that were right. Regression models have
+    the sizes of their errors instead.
     """
 
     champion: str
@@ -58,7 +61,8 @@ class Pairs:
     def take(self, report: QualityReport) -> None:
         """Keep what a report says of quality, if it is one of ours."""
         ours = report.version in (self.champion, self.challenger) and not report.arm and not report.segment
-        if ours and report.correct is not None and (report.maturity == "matured" or report.final):
+        known = report.correct is not None or bool(report.losses)
+        if ours and known and (report.maturity == "matured" or report.final):
             self._quality.keep(report.start, report.version, report)
 
     def answered(self, report: WindowReport) -> None:
@@ -98,4 +102,8 @@ def _cohort(other: QualityReport, one: QualityReport | None, share: float) -> Co
     n1, l1, x1 = (one.predictions, one.labelled, one.correct or 0) if one else (0, 0, 0)
     outcomes = Arms(share, l1, other.labelled, x1, other.correct or 0)
     labelled = Arms(share, n1, other.predictions, l1, other.labelled)
-    return Cohort(other.start / 1000, other.end / 1000, outcomes, labelled)
+    losses = None
+    if other.losses:
+        zero = np.zeros(len(other.losses))
+        losses = (np.array(one.losses, np.float64) if one else zero, np.array(other.losses, np.float64))
+    return Cohort(other.start / 1000, other.end / 1000, outcomes, labelled, losses)

@@ -10,10 +10,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, Self
 
+from detectors.base import Floats
 from detectors.experiment.arms import Arms
 from detectors.experiment.design import DesignTest
 from detectors.experiment.difference import Band, Difference
 from detectors.experiment.fairness import SampleRatio
+from detectors.experiment.loss import LossTest
 from detectors.summaries.packing import pack, unpack
 from observer.actions.guards import Answered, Guards
 from observer.actions.rollout_spec import RolloutSpec
@@ -69,12 +71,16 @@ class Cohort(NamedTuple):
         Labelled requests; hits were predicted right.
     labelled : Arms
         All requests; hits are those with a label.
+    losses : float64[B], float64[B], or None
+        Of a regression: labelled requests of challenger and champion by the size of their error, in bins; no
+        hits are counted then.
     """
 
     start: float
     end: float
     outcomes: Arms
     labelled: Arms
+    losses: tuple[Floats, Floats] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,8 @@ class Rollout:
     ratio: SampleRatio = field(default_factory=SampleRatio)
     arrival: DesignTest = field(default_factory=DesignTest)
     guards: Guards = field(default_factory=Guards)
+    losses: LossTest | None = None
+    """Of a regression: what the evidence is by, instead of `design`."""
     history: list[Point] = field(default_factory=list)
 
     @property
@@ -154,15 +162,40 @@ class Rollout:
         if cohort.labelled.share != self.share / 100:
             return False
         self.last, self.seen = cohort.end, now
-        self.design.update(cohort.outcomes)
-        self.difference = self.difference.plus(Difference.of(cohort.outcomes))
+        outcomes = cohort.outcomes if cohort.losses is None else self._within(cohort, cohort.losses)
+        if outcomes is not None:
+            self.design.update(outcomes)
+            self.difference = self.difference.plus(Difference.of(outcomes))
         self.ratio.update(cohort.labelled.share, cohort.labelled.challenger, cohort.labelled.champion)
         self.arrival.update(cohort.labelled)
         self.at_step += cohort.outcomes.challenger
         band = self.band
-        self.history.append(Point(cohort.end, self.share, *band, self.design.more, self.design.fewer))
+        self.history.append(Point(cohort.end, self.share, *band, self.better, self.worse))
         del self.history[:-HISTORY]
         return True
+
+    def _within(self, cohort: Cohort, losses: tuple[Floats, Floats]) -> Arms | None:
+        """Whose errors are within the median of the past: what a regression's estimate is about."""
+        if self.losses is None:
+            self.losses = LossTest.fresh(len(losses[0]))
+        past = self.losses.past.cumsum()
+        hits = [0.0, 0.0]
+        if past[-1] > 0:
+            middle = int((past < past[-1] / 2).sum()) + 1
+            hits = [float(each[:middle].sum()) for each in losses]
+        self.losses.update(cohort.outcomes.share, *losses)
+        n1, n0 = (float(each.sum()) for each in losses)
+        return Arms(cohort.outcomes.share, n1, n0, *hits) if past[-1] > 0 else None
+
+    @property
+    def better(self) -> float:
+        """Natural logarithm of the evidence that the challenger is better."""
+        return self.design.more if self.losses is None else self.losses.smaller
+
+    @property
+    def worse(self) -> float:
+        """Natural logarithm of the evidence that it is worse."""
+        return self.design.fewer if self.losses is None else self.losses.larger
 
     def answered(self, window: Answered) -> bool:
         """Take how requests of a window were answered; False as for `observe`."""
@@ -236,8 +269,8 @@ class Rollout:
             return self._say("rollback", 0.0, "more_errors", "the challenger fails more often")
         if self.guards.slow.harmed(spec.guard_alpha):
             return self._say("rollback", 0.0, "slower", "the challenger is slow more often")
-        if self.design.fewer >= math.log(2 / spec.alpha):
-            return self._say("rollback", 0.0, "worse", f"right predictions: {self._told()}")
+        if self.worse >= math.log(2 / spec.alpha):
+            return self._say("rollback", 0.0, "worse", f"{self._what}: {self._told()}")
         return None
 
     def _unfair(self, *, drift: bool) -> Step | None:
@@ -259,7 +292,7 @@ class Rollout:
             silence = duration(round(now - self.seen) * 1000)
             detail = f"no cohort of both arms for {silence}"
             return self._say("pause", self.share, "no_data", detail)
-        better = self.design.more >= math.log(2 / spec.alpha)
+        better = self.better >= math.log(2 / spec.alpha)
         not_worse = spec.margin is not None and band.lower > -spec.margin
         enough = self.at_step >= spec.minimum and now >= self.since + spec.bake / 1000
         if enough and (better or not_worse):
@@ -269,7 +302,7 @@ class Rollout:
                 return self._say("pause", self.share, "not_randomised", detail)
             if 100 - self.share > largest_step:
                 return self._advance(100.0, largest_step, reason, self._told())
-            return self._say("promote", 100.0, reason, f"right predictions: {self._told()}")
+            return self._say("promote", 100.0, reason, f"{self._what}: {self._told()}")
         if now >= self.started + spec.deadline / 1000:
             detail = f"no verdict in {duration(spec.deadline)}: {self._told()}"
             return self._say("pause", self.share, "inconclusive", detail)
@@ -299,6 +332,10 @@ class Rollout:
         if now < self.promoted_at + self.spec.watch / 1000:
             return self._say("wait", 100.0, "baking", "promoted, and watched for a while")
         return self._say("finish", 100.0, "stable", "promoted, and well")
+
+    @property
+    def _what(self) -> str:
+        return "right predictions" if self.losses is None else "errors within the median"
 
     def _told(self) -> str:
         band = self.band
@@ -340,6 +377,7 @@ class Rollout:
                 **{name: getattr(self, name).to_bytes() for name in _TESTS},
                 "ratio": self.ratio.to_bytes(),
                 "guards": self.guards.to_bytes(),
+                "losses": self.losses.to_bytes() if self.losses is not None else b"",
                 "difference": list(self.difference),
                 "history": [list(point) for point in self.history],
             }
@@ -370,5 +408,6 @@ class Rollout:
             SampleRatio.from_bytes(fields.packed("ratio")),
             arrival,
             Guards.from_bytes(fields.packed("guards")),
+            LossTest.from_bytes(fields.packed("losses")) if fields["losses"] else None,
             [Point(*one) for one in fields["history"]],
         )

@@ -60,8 +60,8 @@ def rollout_shown(rollout: Rollout, said: str) -> dict[str, Any]:
     spec = rollout.spec
     guard, verdict = math.log10(1 / spec.guard_alpha), math.log10(2 / spec.alpha)
     standing = {
-        "better": (rollout.design.more, verdict),
-        "worse": (rollout.design.fewer, verdict),
+        "better": (rollout.better, verdict),
+        "worse": (rollout.worse, verdict),
         "sample_ratio": (rollout.ratio.evidence, guard),
         "label_mismatch": (max(rollout.arrival.more, rollout.arrival.fewer), guard),
         "more_errors": (rollout.guards.errors.test.more, guard),

@@ -144,6 +144,8 @@ class QualityReport:
     """What was said of it before its labels came, on final reports over all arms."""
     correct: int | None = None
     """Labelled predictions that were right, however few there are; None for a regression."""
+    losses: tuple[int, ...] = ()
+    """Of a regression: labelled predictions by the magnitude of their error, `LogBuckets.magnitudes`."""
 
     @property
     def coverage(self) -> float:

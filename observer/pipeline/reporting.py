@@ -10,6 +10,7 @@ import numpy as np
 from detectors.base import Floats, Status
 from detectors.quality import evaluate
 from detectors.summaries.histogram import Histogram
+from detectors.summaries.outcomes import RegressionOutcomes
 from detectors.summaries.table import TableSummary
 from detectors.why.covariance import CLEAR, Pair, top_pairs
 from observer.model import ColumnState, Finding, Judged, QualityReport, QualityValue, Said, WindowReport
@@ -151,5 +152,8 @@ def quality_report(
         cohort.predictions,
         cohort.labelled,
         tuple(values),
+        losses=tuple(cohort.outcomes.errors.magnitudes().tolist())
+        if isinstance(cohort.outcomes, RegressionOutcomes) and not (key.arm or key.segment)
+        else (),
         correct=next((round(v.value * v.rows) for v in known if v.metric == "accuracy"), None),
     )

@@ -99,6 +99,38 @@ def test_a_better_challenger_climbs_and_is_promoted_and_watched() -> None:
     assert one.share == 100
 
 
+def regression(rng: np.random.Generator, start: float, share: float, scale: float) -> Cohort:
+    """Errors in bins that double, of a world whose errors grow by day."""
+    n1 = int(rng.binomial(1_000, share / 100))
+    day = 1 + 0.5 * np.sin(2 * np.pi * start / (24 * HOUR))
+    binned = []
+    for rows, size in ((n1, scale), (1_000 - n1, 1.0)):
+        bins = np.ceil(2 * np.log2(np.abs(rng.normal(0, size * day, rows))) + 20)
+        binned.append(np.bincount(np.clip(bins, 0, 39).astype(int), minlength=40))
+    pi, n0 = share / 100, 1_000 - n1
+    losses = (binned[0].astype(np.float64), binned[1].astype(np.float64))
+    return Cohort(start, start + HOUR, Arms(pi, n1, n0, 0, 0), Arms(pi, n1, n0, n1, n0), losses)
+
+
+@pytest.mark.parametrize(
+    ("scale", "verb", "reason"),
+    [(0.8, "promote", "better"), (1.3, "rollback", "worse"), (1.0, "pause", "inconclusive")],
+)
+def test_a_regression_is_judged_by_its_errors(scale: float, verb: str, reason: str) -> None:
+    rng = np.random.default_rng(12)
+    one = rollout(deadline="10d")
+    steps = [
+        s for s in drive(one, lambda start, share: regression(rng, start, share, scale)) if s.verb != "finish"
+    ]
+    assert (steps[-1].verb, steps[-1].reason) == (verb, reason)
+    whole = Rollout.from_bytes(one.to_bytes())
+    assert whole.to_bytes() == one.to_bytes()
+    assert (whole.better, whole.worse, whole.band) == (one.better, one.worse, one.band)
+    if scale != 1:
+        assert "errors within the median" in steps[-1].detail
+        assert (whole.band.estimate > 0) == (scale < 1)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_worse_one_is_rolled_back(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -266,3 +266,17 @@ def test_one_that_answers_badly_goes_back_before_any_label_has_come(
     assert world.splitter.share == 0
     (*_, back) = world.control.engine.ledger.actions.values()
     assert says in back.order.why["detail"]
+
+
+def test_reports_of_a_regression_become_cohorts_with_its_errors() -> None:
+    pairs, start = Pairs("v1", "v2"), int(NOW * 1000)
+    for version, losses in (("v1", (5, 3, 0)), ("v2", (1, 0, 1))):
+        rows = sum(losses)
+        report = QualityReport(
+            "credit", version, "", "", start, start + 1, "matured", True, rows + 2, rows, (), losses=losses
+        )
+        pairs.take(report)
+    (cohort,) = pairs.cohorts(20.0, math.inf)
+    assert cohort.losses is not None
+    assert [each.tolist() for each in cohort.losses] == [[1, 0, 1], [5, 3, 0]]
+    assert cohort.labelled == (0.2, 4, 10, 2, 8)
