@@ -22,7 +22,7 @@ from observer.model import (
 )
 from observer.references import Overrides, Reference, build
 from observer.terminal import Status as Service
-from observer.terminal import TerminalView, histogram_bars, print_reference, render
+from observer.terminal import TerminalView, Told, histogram_bars, print_reference, render
 from observer.terminal.plots import duration, even_counts, p_text, share, short
 from observer.terminal.state import HISTORY, State, strongest
 from observer.terminal.words import describe
@@ -408,6 +408,34 @@ def test_even_counts_spread_uneven_bins() -> None:
 )
 def test_short_numbers(value: float, said: str) -> None:
     assert short(value) == said
+
+
+def test_what_was_done_stands_above_the_findings_and_what_is_asked_above_that() -> None:
+    state = story()
+    state.told.extend(Told(START + i * HOUR, f"step {i}: " + "why " * 30, "good") for i in range(9, 0, -1))
+    state.status = replace(
+        state.status, asks=("6 s left: observer actions reject -c /tmp/x/observer.yaml " + "a" * 36,)
+    )
+    for width, height in ((80, 24), (140, 40)):
+        seen = text(state, width, height)
+        lines = seen.splitlines()
+        assert len(lines) < height
+        assert max(map(len, lines)) <= width
+        assert "a" * 36 in seen, "an id that is cut is of no use"
+        assert (
+            seen.index("actions\n")
+            < seen.index("6 s left")
+            < seen.index("step 9: why")
+            < seen.index("findings")
+        )
+
+
+def test_what_was_done_is_printed_where_nobody_watches() -> None:
+    out = Console(file=io.StringIO(), width=80)
+    view = TerminalView(out)
+    with view:
+        view.tell(START + HOUR, "m: 2 gets 10% of the traffic", "plain")
+    assert out.file.getvalue() == "01-05 01:00 m: 2 gets 10% of the traffic\n"  # type: ignore[attr-defined]
 
 
 def test_short_texts() -> None:

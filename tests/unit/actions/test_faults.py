@@ -266,3 +266,17 @@ def test_what_is_away_is_on_the_gauges() -> None:
     values = Values()
     world.control.publish(values)
     assert values.series[catalog.ACTION_TARGET_AWAY] == {("pipeline",): 0, ("serving",): 1}
+
+
+def test_event_time_that_runs_fast_is_no_clock_that_was_set() -> None:
+    clock = Clock()
+    engine = ActionEngine(Ledger(MemoryStore()), {"pipeline": FakeTarget(state=RUNNING)}, poll_every=0)
+    loop = ControlLoop(engine, Orders(), lambda: clock.wall, passed=None)
+    waiting = engine.propose(order("waiting", approval=Approval("unless_rejected", 1_800)), clock.wall)
+    assert waiting is not None
+    clock.wall += 1_700
+    loop.turn()
+    assert waiting.state == "waiting"
+    clock.wall += 200
+    loop.turn()
+    assert waiting.state == "approved" or waiting.attempts == 1
