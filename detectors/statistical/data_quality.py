@@ -93,10 +93,9 @@ class OutOfRange(_Rate):
         """One verdict a column; `alpha` overrides the detector's level."""
         n, m = usable(reference), usable(window)
         before, now = _outside(reference), _outside(window)
-        sides = [
-            proportions_p_value(r, n, w, m, increase_only=True) for r, w in zip(before, now, strict=True)
-        ]
-        p_value = np.minimum(2 * np.minimum(*sides), 1.0)
+        both = (np.concatenate(before), np.tile(n, 2), np.concatenate(now), np.tile(m, 2))
+        sides = proportions_p_value(*both, increase_only=True).reshape(2, -1)
+        p_value = np.minimum(2 * sides.min(axis=0), 1.0)
         return self._report(_Hits(before[0] + before[1], n), _Hits(now[0] + now[1], m), p_value, alpha)
 
 

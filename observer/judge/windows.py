@@ -38,8 +38,9 @@ class WindowJudge:
 
     def judge(self, reference: TableSummary, window: TableSummary) -> tuple[Judged, ...]:
         """Every verdict on the window, corrected for how many there are."""
-        asked: list[tuple[str, str]] = []
-        verdicts = []
+        subjects: list[str] = []
+        detectors: list[str] = []
+        verdicts: list[Verdict] = []
         sides = (
             ("number", reference.numbers, window.numbers, window.numbers.names),
             ("category", reference.categories, window.categories, window.categories.names),
@@ -52,13 +53,11 @@ class WindowJudge:
             for detector in self._detectors[cast("Kind", kind)]:
                 found = detector.compare(before, now, self._alpha)
                 self._note(detector.name, found)
-                verdicts.extend(found)
-                asked.extend((name, detector.name) for name in names[: len(found)])
+                verdicts += found
+                subjects += names[: len(found)]
+                detectors += [detector.name] * len(found)
         corrected = correct(verdicts, self._alpha, self._correction)
-        return tuple(
-            Judged(name, detector, verdict)
-            for (name, detector), verdict in zip(asked, corrected, strict=True)
-        )
+        return tuple(map(Judged, subjects, detectors, corrected))
 
     def _note(self, name: str, verdicts: Sequence[Verdict]) -> None:
         """Log that a detector fails, and that it works again, once each."""
