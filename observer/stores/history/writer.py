@@ -117,7 +117,7 @@ class HistoryWriter:
             "start": report.start,
             "end": report.end,
             "valued": int(bool(report.values)),
-            "data": encode(replace(report, findings=(), evidence=None)),
+            "data": encode(replace(report, findings=(), evidence=None, losses=())),
         }
         self._put(tables.QUALITY, row)
         if report.evidence is not None:
