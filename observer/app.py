@@ -13,6 +13,7 @@ from detectors.adapters import process as workers
 from observer.acting import Acting, wanted
 from observer.codecs import Codec, codec
 from observer.config import Config, StreamConfig
+from observer.config.schema import LabelSourceSpec
 from observer.engines.local import LocalEngine, Pace
 from observer.engines.orders import Orders
 from observer.errors import Permanent
@@ -28,8 +29,10 @@ from observer.pipeline.monitor import Monitor
 from observer.pipeline.pipeline import Pipeline
 from observer.ports import Clock, DeadLetters, Reports, Source
 from observer.slo import Objectives, Wanted
+from observer.sources.batch import BatchSource, reader
 from observer.sources.files import FileDeadLetters, FileSource, FilesSpec
-from observer.sources.kafka import KafkaDeadLetters, KafkaSource
+from observer.sources.kafka import KafkaDeadLetters, KafkaSource, KafkaSpec
+from observer.sources.storage import Storage
 from observer.stores.history.keeper import Keeper
 from observer.stores.lmdb import LmdbState
 from observer.web.api import Heartbeat, Past, create_app
@@ -76,7 +79,7 @@ class Service:
         try:
             self.state = LmdbState(config.state.path, config.state.max_size)
             self._close.callback(self.state.close)
-            self.sources = dict(sources) if sources is not None else _sources(config)
+            self.sources = dict(sources) if sources is not None else _sources(config, self.state, clock)
             for source in self.sources.values():
                 self._close.callback(source.close)
             self._dead_letters = dict(dead_letters) if dead_letters is not None else _dead_letters(config)
@@ -363,19 +366,26 @@ def _streams(config: Config) -> dict[Stream, StreamConfig]:
     return streams
 
 
-def _sources(config: Config) -> dict[Stream, Source]:
+def _sources(config: Config, state: LmdbState, clock: Clock) -> dict[Stream, Source]:
     return {
-        stream: FileSource(spec.source, stream)
-        if isinstance(spec.source, FilesSpec)
-        else KafkaSource(spec.source, stream)
+        stream: _source(config, stream, spec.source, state, clock)
         for stream, spec in _streams(config).items()
     }
+
+
+def _source(config: Config, stream: Stream, spec: LabelSourceSpec, state: LmdbState, clock: Clock) -> Source:
+    if isinstance(spec, FilesSpec):
+        return FileSource(spec, stream)
+    if isinstance(spec, KafkaSpec):
+        return KafkaSource(spec, stream)
+    tables = reader(spec, Storage(config.storage))
+    return BatchSource(tables, stream, state, clock.now, every=spec.every, look_back=spec.look_back)
 
 
 def _dead_letters(config: Config) -> dict[Stream, DeadLetters]:
     letters: dict[Stream, DeadLetters] = {}
     for stream, spec in _streams(config).items():
-        if isinstance(spec.source, FilesSpec):
+        if not isinstance(spec.source, KafkaSpec):
             letters[stream] = FileDeadLetters(config.dead_letters_path(stream))
         elif spec.source.dead_letters is None:
             letters[stream] = NoDeadLetters()

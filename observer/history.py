@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from detectors.summaries.table import TableSummary
 from detectors.watch.history import Row
 from detectors.watch.streams import TableStreams
 from observer.clock import SystemClock
-from observer.codecs import AutoSpec, Limits, codec
-from observer.model import Schema
 from observer.pipeline.inputs import columns_of, groups
 from observer.pipeline.spec import ModelSpec
 from observer.references import History, Overrides, Reference, private
 from observer.segments import settle
-from observer.sources.files import FileSource, FilesSpec
-
-_ROWS = 100_000
+from observer.sources.log import EventLog
 
 
-def history(path: Path, model: str, reference: Reference, spec: ModelSpec, overrides: Overrides) -> History:
-    """The windows of a file of events of `model`, read under the reference that was made of it.
+def history(
+    log: EventLog, model: str, reference: Reference, spec: ModelSpec, overrides: Overrides
+) -> History:
+    """The windows of a log of events of `model`, read under the reference that was made of it.
 
     Windows and segments are those of `spec`; as in the service, one below `min_events` says nothing.
     """
@@ -37,31 +33,21 @@ def history(path: Path, model: str, reference: Reference, spec: ModelSpec, overr
             found[key].sample.shorten(0)
         return found[key]
 
-    decoder = codec(AutoSpec(), {model: Schema({})}, Limits(max_ahead=1e12), learn_unknown=True)
-    now = SystemClock().now()
-    source = FileSource(FilesSpec(path=str(path)), "predictions")
-    source.open({})
-    try:
-        finished = False
-        while not finished:
-            messages = source.poll(_ROWS, 0.0)
-            finished = messages.finished
-            for batch in decoder.predictions(messages, now).predictions:
-                if batch.model != model:
-                    continue
-                columns = private(columns_of(batch), overrides.privacy, overrides.hash_key, overrides.types)
-                encoded = table.encode(batch.keys[:, 0], columns)
-                codes = [dimension.codes(batch) for dimension in dimensions]
-                for start, rows in groups(spec.window.start(batch.time)):
-                    part = encoded if rows is None else encoded.take(rows)
-                    summary(start, "").update(part)
-                    for dimension, of_rows in zip(dimensions, codes, strict=True):
-                        mine = of_rows if rows is None else of_rows[rows]
-                        for code, members in groups(mine.astype(np.int64)):
-                            piece = part if members is None else part.take(members)
-                            summary(start, dimension.name(code)).update(piece)
-    finally:
-        source.close()
+    for decoded in log.read(model, SystemClock().now()):
+        for batch in decoded.predictions:
+            if batch.model != model:
+                continue
+            columns = private(columns_of(batch), overrides.privacy, overrides.hash_key, overrides.types)
+            encoded = table.encode(batch.keys[:, 0], columns)
+            codes = [dimension.codes(batch) for dimension in dimensions]
+            for start, rows in groups(spec.window.start(batch.time)):
+                part = encoded if rows is None else encoded.take(rows)
+                summary(start, "").update(part)
+                for dimension, of_rows in zip(dimensions, codes, strict=True):
+                    mine = of_rows if rows is None else of_rows[rows]
+                    for code, members in groups(mine.astype(np.int64)):
+                        piece = part if members is None else part.take(members)
+                        summary(start, dimension.name(code)).update(piece)
     streams = TableStreams(reference.summary)
     windows: dict[int, dict[str, TableSummary]] = {}
     for (start, segment), one in found.items():

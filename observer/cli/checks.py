@@ -25,11 +25,14 @@ from observer.pipeline.spec import LearnSpec
 from observer.plain import timestamp
 from observer.references import Reference
 from observer.references import load as load_reference
+from observer.sources.batch import FeastLabelsSpec, TableSpec, message, reader
 from observer.sources.files import FileSource, FilesSpec
 from observer.sources.kafka import describe
 from observer.sources.kafka.spec import KafkaSpec
+from observer.sources.storage import Storage
 from observer.stores.history.database import Database
 from observer.stores.lmdb import LmdbState
+from observer.windows import duration
 
 _SAMPLES = 5
 _SHOWN = 10
@@ -64,6 +67,8 @@ def checks(config: Config, path: Path) -> Iterator[Line]:
             yield Line("ok", stream, "not configured: drift is watched, but no quality")
         elif isinstance(spec.source, KafkaSpec):
             yield from _topic(config, stream, spec, spec.source, references)
+        elif isinstance(spec.source, TableSpec | FeastLabelsSpec):
+            yield from _tables(config, stream, spec, spec.source, references)
         else:
             yield from _files(config, stream, spec, spec.source, references)
     yield from _targets(config)
@@ -175,6 +180,31 @@ def _files(
         f"file {letters}"
         + ("" if writable else f": {letters.parent} may not be written to; set dead_letters_file"),
     )
+    yield from _events(config, stream, spec, samples, references)
+
+
+def _tables(
+    config: Config,
+    stream: Stream,
+    spec: StreamConfig,
+    source: TableSpec | FeastLabelsSpec,
+    references: Mapping[str, Reference],
+) -> Iterator[Line]:
+    tables = reader(source, Storage(config.storage))
+    since = int(SystemClock().now() * 1000) - source.look_back
+    try:
+        rows = tables.read(since)
+    except ObserverError as error:
+        yield Line("failed", stream, str(error))
+        return
+    finally:
+        tables.close()
+    how = "read once" if not source.every else f"read every {duration(source.every)}"
+    told = f"{rows.num_rows:,} rows of the last {duration(source.look_back)}, {how}"
+    yield Line("ok", stream, f"{tables.name}: {told}")
+    letters = config.dead_letters_path(stream)
+    yield Line("ok" if _can_write(letters.parent) else "failed", f"{stream}.dead_letters", f"file {letters}")
+    samples = ((Origin(tables.name, 0, 0), message(rows.slice(0, _SAMPLES))),) if rows.num_rows else ()
     yield from _events(config, stream, spec, samples, references)
 
 

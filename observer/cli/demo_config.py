@@ -16,7 +16,7 @@ from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.spec import ActionsSpec
 from observer.actions.targets import CommandSpec, LocalSplitSpec
 from observer.codecs import Limits
-from observer.config import Config, HttpConfig, LabelConfig, ModelConfig, StreamConfig
+from observer.config import Config, HttpConfig, LabelConfig, ModelConfig, PredictionConfig
 from observer.model import Task
 from observer.references import Overrides, Reference, RowLabels, build, load
 from observer.segments import SegmentSpec
@@ -110,7 +110,7 @@ def configuration(script: Script, places: Places, paths: dict[str, Path], port: 
     nowhere = FilesSpec(path="demo")
     program = (sys.executable, "-m", "observer.sources.demo.trainer", str(places.events), str(places.models))
     return Config(
-        predictions=StreamConfig(source=nowhere),
+        predictions=PredictionConfig(source=nowhere),
         labels=LabelConfig(source=nowhere),
         models={model.name: _model(script, model.name, paths[model.name]) for model in script.models},
         learn_unknown=False,

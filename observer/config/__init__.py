@@ -7,6 +7,7 @@ from observer.config.schema import (
     HttpConfig,
     LabelConfig,
     ModelConfig,
+    PredictionConfig,
     StreamConfig,
 )
 
@@ -16,6 +17,7 @@ __all__ = [
     "HttpConfig",
     "LabelConfig",
     "ModelConfig",
+    "PredictionConfig",
     "StreamConfig",
     "load",
     "parse",

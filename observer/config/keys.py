@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, HttpUrl, SecretStr
+from pydantic import BaseModel, HttpUrl, Secret, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from observer.config.schema import Config, SourceSpec, StreamConfig
+from observer.config.schema import Config, StreamConfig
 from observer.windows import duration, milliseconds
 
 ANY = "*"
@@ -79,7 +79,7 @@ class Key:
     @property
     def is_secret(self) -> bool:
         """Whether values may be secrets."""
-        return any(part is SecretStr for part in _parts(self.field.annotation))
+        return any(part is SecretStr or get_origin(part) is Secret for part in _parts(self.field.annotation))
 
     @property
     def accepted(self) -> str:
@@ -167,7 +167,7 @@ def _walk(model: type[BaseModel], at: Place, variant: str) -> Iterator[Key]:
     told = {"type": "Which kind it is."} | meanings(model)
     for name, field in model.model_fields.items():
         if issubclass(model, StreamConfig) and name == "source":
-            yield from _below(SourceSpec, at)
+            yield from _below(field.annotation, at)
             continue
         path = (*at, name)
         meaning = told.get(name) or field.description or _first_line(field.annotation)

@@ -17,11 +17,17 @@ from observer.config.schema import Config, StreamConfig, settled
 from observer.errors import ConfigError
 from observer.model import Stream
 from observer.slo import openslo
+from observer.sources.batch.spec import TableSpec
 from observer.sources.files import FilesSpec
 from observer.sources.kafka.spec import KafkaSecurity, KafkaSpec
+from observer.sources.storage import is_url
 
-_PATHS: dict[type[BaseModel], set[str]] = {FilesSpec: {"path"}, KafkaSecurity: {"ca", "cert", "key"}}
-"""Fields that hold a path as text."""
+_PATHS: dict[type[BaseModel], set[str]] = {
+    FilesSpec: {"path"},
+    TableSpec: {"path"},
+    KafkaSecurity: {"ca", "cert", "key"},
+}
+"""Fields that hold a path as text; a URL among them stays."""
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
@@ -137,7 +143,7 @@ def anchored(value: Any, folder: Path) -> Any:
     changed: dict[str, Any] = {}
     for name in type(value).model_fields:
         old = getattr(value, name)
-        is_path = old is not None and name in _PATHS.get(type(value), ())
+        is_path = old is not None and name in _PATHS.get(type(value), ()) and not is_url(str(old))
         new = str(anchored(Path(old), folder)) if is_path else anchored(old, folder)
         if new != old:
             changed[name] = new

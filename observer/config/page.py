@@ -55,6 +55,9 @@ _TITLES: dict[Place, str] = {
 _ONCE: dict[str, set[str]] = {"labels": {"horizon"}, "models": set()}
 """Mappings of which only these keys are told; the others are those of another mapping."""
 
+_OF_LABELS = {"table", "feast"}
+"""Kinds of sources that labels alone may have."""
+
 
 def page() -> str:
     """The page in Markdown."""
@@ -62,7 +65,10 @@ def page() -> str:
     told = [
         key
         for key in keys()
-        if len(key.path) == 1 or key.path[0] not in _ONCE or key.path[1] in _ONCE[key.path[0]]
+        if len(key.path) == 1
+        or key.path[0] not in _ONCE
+        or key.path[1] in _ONCE[key.path[0]]
+        or (key.path[0] == "labels" and key.variant in _OF_LABELS)
     ]
     grouped = sorted(told, key=lambda key: _order(told, key.path[:-1]))
     for parent, group in groupby(grouped, key=lambda key: key.path[:-1]):

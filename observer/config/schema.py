@@ -14,6 +14,8 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     HttpUrl,
+    JsonValue,
+    Secret,
     SecretStr,
     SerializerFunctionWrapHandler,
     Tag,
@@ -32,6 +34,7 @@ from observer.judge import Attention, JudgeSpec
 from observer.model import Stream
 from observer.pipeline.spec import FeatureSpec, LearnSpec, ModelSpec
 from observer.slo import ObjectiveSpec
+from observer.sources.batch.spec import FeastLabelsSpec, TableSpec
 from observer.sources.files import FilesSpec
 from observer.sources.kafka import KafkaSpec
 from observer.stores.history import HistorySpec
@@ -39,6 +42,7 @@ from observer.stores.lmdb import StateSpec
 from observer.windows import Milliseconds
 
 SourceSpec = Annotated[KafkaSpec | FilesSpec, Field(discriminator="type")]
+LabelSourceSpec = Annotated[KafkaSpec | FilesSpec | TableSpec | FeastLabelsSpec, Field(discriminator="type")]
 
 
 def _by_type(value: object) -> object:
@@ -62,7 +66,7 @@ class StreamConfig(_Section):
     In the file the keys of the source stand beside the others.
     """
 
-    source: SourceSpec
+    source: LabelSourceSpec
     encoding: Annotated[CodecSpec, BeforeValidator(_by_type)] = AutoSpec()
     """How messages are encoded: a type alone, as in `encoding: json`, or a mapping. By default the first byte
     of each message tells."""
@@ -102,6 +106,12 @@ class StreamConfig(_Section):
         dumped: dict[str, Any] = dump(self)
         source = dumped.pop("source", {})
         return {**source, **dumped}
+
+
+class PredictionConfig(StreamConfig):
+    """The stream of predictions, which never comes in tables."""
+
+    source: SourceSpec
 
 
 class LabelConfig(StreamConfig):
@@ -223,7 +233,7 @@ class CapsConfig(_Section):
 class Config(_Section):
     """Everything the service is told."""
 
-    predictions: StreamConfig
+    predictions: PredictionConfig
     """Where prediction events come from."""
     labels: LabelConfig | None = None
     """Where label events come from; without it drift is watched, but no quality."""
@@ -247,6 +257,9 @@ class Config(_Section):
     """Where models are retrained and traffic is divided, by names that rules use."""
     alertmanager: AlertmanagerSpec | None = None
     """Where waiting and running actions are shown, and people answer with silences."""
+    storage: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*$")], Secret[dict[str, JsonValue]]] = {}
+    """Settings of fsspec's file systems by the protocol of URLs, such as `s3`: keys, endpoints. What is left
+    out is found as the protocol's package finds it, in the environment say."""
     series: CapsConfig = CapsConfig()
     """The most time series that windows and cohorts may export."""
     checkpoint_every: Annotated[Milliseconds, Field(ge=100)] = 10_000

@@ -29,7 +29,7 @@ from observer.labels.records import (
     put_label,
 )
 from observer.labels.rules import NEVER, grouped, judge, same, starts
-from observer.labels.spaces import Kind, Space, shape_of, width_of
+from observer.labels.spaces import KINDS, Kind, Space, shape_of, width_of
 from observer.ports import PendingJoins
 
 _OWN = HELD | LABELLED | DONE
@@ -74,7 +74,7 @@ class LabelJoin:
         self._span = -(-horizon_ms // buckets)
         self._reach = self._span * buckets
         names = pending.spaces().keys()
-        self._spaces = {Space.parse(name) for name in names - {"floor"}}
+        self._spaces = {Space.parse(name) for name in names if name.partition("/")[0] in KINDS}
         self._filters: dict[Space, Bools] = {}
         floor = pending.fetch("floor", _TALLY, _COUNT_WIDTH)
         self._floor = int(floor.view("<i8")[0, 0]) if "floor" in names else NEVER

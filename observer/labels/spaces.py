@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from observer.labels.records import LABEL_DTYPE, record_dtype
 
 Kind: TypeAlias = Literal["prediction", "label", "id"]
+KINDS = frozenset(get_args(Kind))
+"""What the names of the join's own spaces begin with."""
 
 
 class Space(NamedTuple):

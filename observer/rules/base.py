@@ -106,6 +106,16 @@ def select(metric: Metric, **labels: str) -> str:
     return f"{metric.name}{matchers(**labels)}"
 
 
+def increase(selector: str, span: str) -> str:
+    """How much a counter grew in the last `span`, its first value included, as PromQL.
+
+    `increase` knows nothing of what came before a series' first sample, so a counter that appears with the
+    first event would hide it: of series that are younger than `span` the whole value counts.
+    """
+    old = f"last_over_time({selector}[{span}] offset {span})"
+    return f"({selector} unless {old} or increase({selector}[{span}]))"
+
+
 def matchers(**labels: str) -> str:
     """`{name="value"}`; values are made as the exporter makes them."""
     pairs = [f"{name}={quote(value)}" for name, value in labels.items()]

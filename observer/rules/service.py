@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from observer.metrics import catalog
-from observer.rules.base import Paper, Rule, group, select
+from observer.rules.base import Paper, Rule, group, increase, select
 from observer.windows import duration
 
 
@@ -45,7 +45,7 @@ def service_group(paper: Paper, job: str, *, has_labels: bool) -> Rule:
         ),
         paper.alert(
             "ObserverEventsLost",
-            f"sum by (stream) (increase({catalog.SOURCE_LOST.name}[1h])) > 0",
+            f"sum by (stream) ({increase(catalog.SOURCE_LOST.name, '1h')}) > 0",
             "ticket",
             "service",
             "Messages of {{ $labels.stream }} were deleted before they were read",
@@ -85,7 +85,7 @@ def _silent(paper: Paper, stream: str) -> Rule:
     span = duration(paper.thresholds.stream_silent)
     messages = select(catalog.SOURCE_MESSAGES, stream=stream)
     expr = (
-        f"sum by (stream) (increase({messages}[{span}])) == 0 and on(stream) sum by (stream) ({messages}) > 0"
+        f"sum by (stream) ({increase(messages, span)}) == 0 and on(stream) sum by (stream) ({messages}) > 0"
     )
     if stream == "predictions":
         return paper.alert(

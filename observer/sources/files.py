@@ -76,7 +76,7 @@ class FileSource:
 
     def open(self, positions: Mapping[Partition, int]) -> None:
         """Open the files at their positions, or at their beginning; raises `Permanent` if one cannot be."""
-        paths = _find(self._spec.path)
+        paths = find(self._spec.path)
         names = [str(path) for path in paths]
         # By name: a file that has come since may have changed the numbers.
         saved = {
@@ -347,8 +347,8 @@ def _open(path: Path, position: int) -> _Reader:
     raise Permanent(f"{path}: unknown kind of file; accepted: {accepted}")
 
 
-def _find(pattern: str) -> list[Path]:
-    """The files that a path or a glob names, sorted."""
+def find(pattern: str) -> list[Path]:
+    """The files that a path or a glob names, sorted; raises `Permanent` if there are none."""
     path = Path(pattern)
     fixed = [part for part in path.parts if not _MAGIC.isdisjoint(part)]
     if fixed and not path.exists():

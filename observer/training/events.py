@@ -1,62 +1,52 @@
-"""Rows from files of prediction events."""
+"""Rows from prediction events that were written before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from detectors.base import Categories, Column, Numbers
 from observer.clock import SystemClock
-from observer.codecs import AutoSpec, Limits, codec
 from observer.codecs.columns import concatenate
 from observer.errors import ConfigError
-from observer.model import Predictions, Schema
+from observer.model import Predictions
 from observer.pipeline.inputs import values_of
 from observer.references import EMBEDDING, LATENCY, PREDICTION, SCORE
-from observer.sources.files import FileSource, FilesSpec
-from observer.training.files import BLOCK
-from observer.training.rows import Roles, Rows
+from observer.sources.log import EventLog
+from observer.training.rows import Rows
 from observer.training.sample import MOST_VECTORS, Sampled, SampledVectors
 
 
-def event_rows(path: Path, model: str, roles: Roles, most: int) -> Rows:
-    """Rows of `model` from a file of events; parameters and errors as of `read`."""
-    if roles.named():
-        told = ", ".join(roles.named())
-        raise ConfigError([f"{path} holds events, which say what their members are; leave out {told}"])
-    source = FileSource(FilesSpec(path=str(path)), "predictions")
-    limits = Limits(max_ahead=1e12)  # training data may be dated as they please
-    decoder = codec(AutoSpec(), {model: Schema({})}, limits, learn_unknown=True)
-    now = SystemClock().now()
+def event_rows(log: EventLog, model: str, most: int) -> Rows:
+    """Rows of `model` from a log of events.
+
+    Raises
+    ------
+    ConfigError
+        It has no events of the model.
+    Permanent, Retryable
+        It cannot be read.
+    """
     sample: Sampled[Predictions] = Sampled(most, Predictions.take)
     vectors = SampledVectors(min(most, MOST_VECTORS))
     rejected, problem, others = 0, "", set()
-    source.open({})
-    try:
-        finished = False
-        while not finished:
-            messages = source.poll(BLOCK, 0.0)
-            finished = messages.finished
-            decoded = decoder.predictions(messages, now)
-            rejected += len(decoded.rejected)
-            if decoded.rejected and not problem:
-                first = decoded.rejected[0]
-                problem = f"{first.origin}: {first.reason}: {first.detail}"
-            for batch in decoded.predictions:
-                if batch.model == model:
-                    sample.add(batch.keys[:, 0], replace(batch, embeddings={}))
-                    vectors.add(batch.keys[:, 0], batch.embeddings)
-                else:
-                    others.add(batch.model)
-    finally:
-        source.close()
+    for decoded in log.read(model, SystemClock().now()):
+        rejected += len(decoded.rejected)
+        if decoded.rejected and not problem:
+            first = decoded.rejected[0]
+            problem = f"{first.origin}: {first.reason}: {first.detail}"
+        for batch in decoded.predictions:
+            if batch.model == model:
+                sample.add(batch.keys[:, 0], replace(batch, embeddings={}))
+                vectors.add(batch.keys[:, 0], batch.embeddings)
+            else:
+                others.add(batch.model)
     sample.cut()
     if not sample.parts:
-        found = ", ".join(sorted(others)[:10]) or f"no usable event at all ({problem or 'the file is empty'})"
-        raise ConfigError([f"{path}: no events of model {model!r}; the file has: {found}"])
+        found = ", ".join(sorted(others)[:10]) or f"no usable event at all ({problem or 'it is empty'})"
+        raise ConfigError([f"{log.name}: no events of model {model!r}; it has: {found}"])
     batches = [batch for _, batch in sample.parts]
     columns = _joined([(values_of(batch), len(batch)) for batch in batches])
     tags = _joined([(batch.tags, len(batch)) for batch in batches])

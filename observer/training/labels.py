@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Column, Floats
 from observer.clock import SystemClock
-from observer.codecs import AutoSpec, Codec, CodecSpec, Limits, codec
 from observer.codecs.columns import concatenate
 from observer.errors import ConfigError, Permanent
-from observer.model import Labels, Schema
-from observer.ports import Source
-from observer.sources.files import FileSource, FilesSpec
-from observer.sources.kafka import KafkaSource
-from observer.sources.kafka.spec import KafkaSpec
-from observer.training.files import BLOCK
+from observer.model import Labels
+from observer.sources.log import EventLog
 from observer.training.rows import Rows
-
-_WAIT = 1.0
-"""Seconds a poll of a topic may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,46 +54,26 @@ class Labelling:
         return int(np.count_nonzero(known))
 
 
-def labels_of_file(path: Path, model: str) -> Labelling:
-    """Labels of `model` from a file of label events.
+def labels_of(log: EventLog, model: str) -> Labelling:
+    """Labels of `model` from a log of label events.
 
     Raises
     ------
     ConfigError
         It has none.
-    Permanent
+    Permanent, Retryable
         It cannot be read.
     """
-    source = FileSource(FilesSpec(path=str(path)), "labels")
-    return _read(source, AutoSpec(), model, str(path), 0.0)
-
-
-def labels_of_topic(spec: KafkaSpec, encoding: CodecSpec, model: str) -> Labelling:
-    """Labels of `model` from a Kafka topic, from its beginning to its present end; errors as above."""
-    source = KafkaSource(spec.model_copy(update={"start": "earliest"}), "labels")
-    return _read(source, encoding, model, f"Kafka topic {spec.topic}", _WAIT)
-
-
-def _read(source: Source, encoding: CodecSpec, model: str, where: str, wait: float) -> Labelling:
-    limits = Limits(max_ahead=1e12)  # a reference may be dated as one pleases
-    decoder: Codec = codec(encoding, {model: Schema({})}, limits, learn_unknown=True)
-    now = SystemClock().now()
     found: list[Labels] = []
-    problem, over = "", False
+    problem = ""
     try:
-        source.open({})
-        while not over:
-            messages = source.poll(BLOCK, wait)
-            over = messages.finished or len(messages.caught_up) == len(messages.partitions)
-            decoded = decoder.labels(messages, now)
+        for decoded in log.read(model, SystemClock().now()):
             found += [batch for batch in decoded.labels if batch.model == model]
             if decoded.rejected and not problem:
                 first = decoded.rejected[0]
                 problem = f"; {first.origin}: {first.reason}: {first.detail}"
     except OSError as error:
-        raise Permanent(f"{where}: cannot be read: {error.strerror}") from error
-    finally:
-        source.close()
+        raise Permanent(f"{log.name}: cannot be read: {error.strerror}") from error
     if not found:
-        raise ConfigError([f"{where}: no labels of model {model!r}{problem}"])
+        raise ConfigError([f"{log.name}: no labels of model {model!r}{problem}"])
     return Labelling.of(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,15 @@ _PLACE = "@place"
 """Column of the rows' places in the file."""
 
 
-def plain_rows(path: Path, roles: Roles, most: int) -> Rows:
-    """Rows from a plain table; parameters and errors as of `read`."""
+def plain_rows(paths: Sequence[Path], name: str, roles: Roles, most: int) -> Rows:
+    """Rows from plain tables with the same columns; parameters and errors as of `read`."""
     sample: Sampled[pa.Table] = Sampled(most, lambda part, rows: part.take(pa.array(rows)))
     vectors, longest = SampledVectors(min(most, MOST_VECTORS)), Limits().max_embedding_length
     id_column, seen = roles.id, 0
-    for batch in tables(path):
+    for batch in chain.from_iterable(map(tables, paths)):
         part = _flat(batch)
         if not seen:
-            _check(path, part.column_names, roles)
+            _check(name, part.column_names, roles)
             id_column = roles.id or ("id" if _is_eventlike(part.column_names) else None)
         if id_column in part.column_names:
             ids = part.column(id_column).combine_chunks()
@@ -46,22 +48,22 @@ def plain_rows(path: Path, roles: Roles, most: int) -> Rows:
         seen += part.num_rows
     sample.cut()
     if not seen:
-        raise ConfigError([f"{path}: has no rows"])
+        raise ConfigError([f"{name}: has no rows"])
     table = pa.concat_tables([part for _, part in sample.parts], promote_options="default")
     rows = Rows(np.concatenate([keys for keys, _ in sample.parts]), {}, total=seen)
     rows.order = table.column(_PLACE).to_numpy()
     table = table.drop_columns([_PLACE])
     embeddings = vectors.columns()
     named = _roles([*table.column_names, *embeddings], roles)
-    for name, column in embeddings.items():
-        _place(rows, name, named[name], column)
-    for name in table.column_names:
-        role = named[name]
+    for title, column in embeddings.items():
+        _place(rows, title, named[title], column)
+    for title in table.column_names:
+        role = named[title]
         if role is None:
             continue
-        array = table.column(name).combine_chunks()
+        array = table.column(title).combine_chunks()
         if unusable := _unusable(arrow.plain_type(array)):
-            rows.notes[name] = f"left out: it holds {unusable}, which no feature of an event can be"
+            rows.notes[title] = f"left out: it holds {unusable}, which no feature of an event can be"
         elif role == _LABEL:
             rows.label = arrow.inferred(array)
         elif role.startswith("tags."):
@@ -100,19 +102,19 @@ def _flat(batch: pa.RecordBatch | pa.Table) -> pa.Table:
     return table.replace_schema_metadata(None)
 
 
-def _check(path: Path, columns: list[str], roles: Roles) -> None:
+def _check(place: str, columns: list[str], roles: Roles) -> None:
     given = roles.named()
     have = ", ".join(columns)
     problems = [
-        f"{path}: {option}: no column {name!r}; there are: {have}"
+        f"{place}: {option}: no column {name!r}; there are: {have}"
         for option, name in given.items()
         if name not in columns
     ]
     names = list(given.values())
     again = sorted({name for name in names if names.count(name) > 1})
-    problems += [f"{path}: column {name!r} is given twice; accepted: one role a column" for name in again]
+    problems += [f"{place}: column {name!r} is given twice; accepted: one role a column" for name in again]
     twice = sorted({name for name in columns if columns.count(name) > 1})
-    problems += [f"{path}: has two columns {name!r}; rename one" for name in twice]
+    problems += [f"{place}: has two columns {name!r}; rename one" for name in twice]
     if problems:
         raise ConfigError(problems)
 

@@ -13,7 +13,8 @@ from detectors.base import Numbers
 from observer.codecs import AutoSpec
 from observer.errors import ConfigError
 from observer.sources.kafka import KafkaSpec
-from observer.training import labels_of_topic
+from observer.sources.log import of_topic
+from observer.training import labels_of
 from tests.services.kafka import KafkaBroker
 
 
@@ -28,9 +29,9 @@ def test_labels_of_every_partition_are_read_once(
         producer.produce(topic, json.dumps(label).encode(), partition=i % 2)  # the third stays empty
     assert producer.flush(30) == 0
     spec = KafkaSpec(brokers=kafka.bootstrap, topic=topic, start="latest")
-    found = labels_of_topic(spec, AutoSpec(), "m")
+    found = labels_of(of_topic(spec, AutoSpec(), "labels"), "m")
     assert isinstance(found.label, Numbers)
     assert sorted(found.label.values.astype(int).tolist()) == [i for i in range(300) if i % 3]
     assert (np.diff(found.keys.astype(object)) > 0).all()
     with pytest.raises(ConfigError, match=f"Kafka topic {topic}: no labels of model 'x'"):
-        labels_of_topic(spec, AutoSpec(), "x")
+        labels_of(of_topic(spec, AutoSpec(), "labels"), "x")

@@ -13,6 +13,7 @@ from pathlib import Path
 from detectors.adapters.alibi import AlibiDetect
 from detectors.adapters.evidently import Evidently
 from detectors.adapters.river import River
+from observer.sources.feast.spec import PACKAGES as FEAST
 from tests.services.process import ServiceError
 
 _FOLDER = Path(__file__).parents[2] / ".cache" / "peers"
@@ -24,6 +25,7 @@ _PACKAGES = {
     "river": (sys.executable, River.packages),
     "airflow": (sys.executable, "'apache-airflow==3.3.2'"),
     "actions": (sys.executable, "'kfp==2.17.0' 'cloudevents==2.2.0'"),
+    "feast": (sys.executable, FEAST),
     "client": (sys.executable, "'kserve==0.21.0' pandas polars pyarrow"),
 }
 NAMES = tuple(_PACKAGES)

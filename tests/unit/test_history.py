@@ -15,6 +15,7 @@ from detectors.watch.streams import TableStreams
 from observer.history import history
 from observer.pipeline.spec import ModelSpec
 from observer.references import Overrides, Reference, build, load
+from observer.sources.log import of_files
 from observer.training import read
 from tests.unit.pipeline.service import START, Ticking, config, event, payloads, run
 
@@ -50,7 +51,9 @@ def made(tmp_path_factory) -> tuple[Path, Reference]:
     spec = ModelSpec.model_validate({"window": WINDOW, "segments": SEGMENTS, **KNOWN})
     wishes = spec.overrides()
     reference = build(rows.keys, rows.columns, wishes, "past", rows.tags)
-    return path, replace(reference, history=history(path, "m", reference, spec, wishes))
+    return path, replace(
+        reference, history=history(of_files(str(path), "predictions"), "m", reference, spec, wishes)
+    )
 
 
 def test_rows_are_those_of_each_window_and_segment(made):
@@ -125,4 +128,4 @@ def test_windows_of_another_kind_are_not_used_and_that_is_told(made, tmp_path, c
 def test_a_window_with_few_events_is_left_out(made):
     path, reference = made
     spec = ModelSpec.model_validate({"window": {**WINDOW, "min_events": ROWS + 1}, **KNOWN})
-    assert history(path, "m", reference, spec, Overrides()).rows == ()
+    assert history(of_files(str(path), "predictions"), "m", reference, spec, Overrides()).rows == ()

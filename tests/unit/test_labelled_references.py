@@ -14,7 +14,8 @@ from detectors.base import Categories, Numbers
 from detectors.quality.estimation import ClassifierEstimator, RegressionEstimator
 from observer.errors import ConfigError
 from observer.references import Overrides, Reference, RowLabels, build
-from observer.training import Roles, labels_of_file, read
+from observer.sources.log import of_files
+from observer.training import Roles, labels_of, read
 
 N = 2_000
 START = 1_700_000_000_000
@@ -117,7 +118,7 @@ def test_labels_join_their_events_and_the_latest_one_holds(tmp_path: Path) -> No
     found = read(written(tmp_path / "e.ndjson", [event(i) for i in range(100)]), "m")
     corrected = [label(i, 1, at=600, weight=2.0) for i in range(10)]
     given = [*corrected, *(label(i, 0) for i in range(40)), label(3, 0, at=600), label(1, 1) | {"model": "n"}]
-    labels = labels_of_file(written(tmp_path / "l.ndjson", given), "m")
+    labels = labels_of(of_files(str(written(tmp_path / "l.ndjson", given)), "labels"), "m")
     assert len(labels.keys) == 40
     assert labels.attach(found) == 40
     assert found.label is not None
@@ -136,4 +137,4 @@ def test_labels_join_their_events_and_the_latest_one_holds(tmp_path: Path) -> No
 def test_a_file_without_labels_of_the_model_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "l.ndjson", [label(1, 1) | {"model": "n"}])
     with pytest.raises(ConfigError, match="no labels of model 'm'"):
-        labels_of_file(path, "m")
+        labels_of(of_files(str(path), "labels"), "m")

@@ -143,7 +143,7 @@ def test_a_model_among_very_many_is_found(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_is_told_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no events of model 'n'; the file has: m, other"):
+    with pytest.raises(ConfigError, match="no events of model 'n'; it has: m, other"):
         read(write_events(tmp_path / "e.parquet"), "n")
 
 

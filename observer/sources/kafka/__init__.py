@@ -1,6 +1,7 @@
 """Kafka: the only door to its client library."""
 
 from observer.sources.kafka.dead_letters import KafkaDeadLetters
+from observer.sources.kafka.range import KafkaRange, bound
 from observer.sources.kafka.report import DeadLetterReport, TopicReport, describe
 from observer.sources.kafka.source import KafkaSource
 from observer.sources.kafka.spec import KafkaSecurity, KafkaSpec
@@ -8,9 +9,11 @@ from observer.sources.kafka.spec import KafkaSecurity, KafkaSpec
 __all__ = [
     "DeadLetterReport",
     "KafkaDeadLetters",
+    "KafkaRange",
     "KafkaSecurity",
     "KafkaSource",
     "KafkaSpec",
     "TopicReport",
+    "bound",
     "describe",
 ]

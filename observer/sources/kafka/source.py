@@ -208,6 +208,12 @@ class KafkaSource:
             for first, end in zip(firsts, ends, strict=True)
         }
 
+    def at(self, time: int) -> dict[Partition, int]:
+        """Offset of the first message that brokers date `time` (milliseconds) or later; -1 if none is."""
+        numbers = [partition.number for partition in self._partitions]
+        found = self._resolve(numbers, time)
+        return {self._partitions[place.partition]: place.offset for place in found}
+
     def close(self) -> None:
         """Stop reading; commits on their way are given a moment to arrive."""
         if self._consumer is not None:
@@ -256,7 +262,7 @@ class KafkaSource:
         self._assign(range(old, count))
 
     def _resolve(self, numbers: list[int], start: int) -> list[TopicPartition]:
-        """Where the partitions begin or end now."""
+        """Where the partitions begin or end now, or the first offset of a time."""
         if not numbers:
             return []
         places = [TopicPartition(self._spec.topic, number, start) for number in numbers]

@@ -44,8 +44,8 @@ def test_the_configuration_says_types_and_privacy(observer: Observer, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["nope.csv", "--model", "m", "-o", "r"], 2, "does not exist"),
-        (["p.ndjson", "--model", "x", "-o", "r"], 3, "no events of model 'x'; the file has: m"),
+        (["nope.csv", "--model", "m", "-o", "r"], 1, "nope.csv is not a file"),
+        (["p.ndjson", "--model", "x", "-o", "r"], 3, "no events of model 'x'; it has: m"),
         (["p.ndjson", "--model", "m", "-o", "r", "--id", "id"], 3, "leave out --id"),
         (["p.ndjson", "--model", "m", "-o", "no/such/folder"], 1, "no/such/folder cannot be written"),
         (["p.ndjson", "--model", "m", "-o", "r", "-c", "nope.yaml"], 3, "nope.yaml: cannot be read"),
