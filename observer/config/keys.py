@@ -229,6 +229,8 @@ def _words(annotation: Any) -> str:
             told += [f"`{value}`" for value in get_args(part)]
         elif get_origin(part) in _MAPPINGS:
             told.append(f"mapping of names to {_many(get_args(part)[1])}")
+        elif get_origin(part) is Secret:
+            told.append("mapping of settings")
         elif get_origin(part) is tuple:
             told.append(f"list of {_many(get_args(part)[0])}")
         elif isinstance(part, type) and issubclass(part, BaseModel):

@@ -257,7 +257,7 @@ class Config(_Section):
     """Where models are retrained and traffic is divided, by names that rules use."""
     alertmanager: AlertmanagerSpec | None = None
     """Where waiting and running actions are shown, and people answer with silences."""
-    storage: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*$")], Secret[dict[str, JsonValue]]] = {}
+    storage: dict[str, Secret[dict[str, JsonValue]]] = {}
     """Settings of fsspec's file systems by the protocol of URLs, such as `s3`: keys, endpoints. What is left
     out is found as the protocol's package finds it, in the environment say."""
     series: CapsConfig = CapsConfig()

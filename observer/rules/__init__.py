@@ -5,9 +5,10 @@ from __future__ import annotations
 from observer.config import Config
 from observer.rules.acting import acting_group
 from observer.rules.base import Paper, Thresholds, dump, thresholds
-from observer.rules.models import Watched, model_group
+from observer.rules.models import model_group
 from observer.rules.objectives import objective_groups
 from observer.rules.service import service_group
+from observer.rules.watched import Watched
 
 __all__ = ["Thresholds", "thresholds", "write"]
 
@@ -17,8 +18,8 @@ def write(
 ) -> str:
     """The rule file of everything that a configuration watches.
 
-    Models that it does not name share rules; their objectives get none, since Prometheus does not know
-    their names: the service counts them all the same.
+    Models that it does not name share rules, those of their objectives too: each has series and alerts of its
+    own, told apart by the label `model`.
 
     Raises
     ------
@@ -29,10 +30,11 @@ def write(
     groups = [service_group(paper, job, has_labels=config.labels is not None)]
     if config.targets:
         groups.append(acting_group(paper, config))
-    for model, spec in config.models.items():
-        groups.append(model_group(paper, Watched(model, (), spec)))
-        for name, objective in spec.objectives.items():
-            groups += objective_groups(paper, model, spec.owner, name, objective, spec.window.size)
+    every = [Watched(model, (), spec) for model, spec in config.models.items()]
     if config.learn_unknown:
-        groups.append(model_group(paper, Watched("", tuple(config.models), config.defaults)))
+        every.append(Watched("", tuple(config.models), config.defaults))
+    for watched in every:
+        groups.append(model_group(paper, watched))
+        for name, objective in watched.spec.objectives.items():
+            groups += objective_groups(paper, watched, name, objective)
     return dump(groups)

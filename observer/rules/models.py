@@ -3,50 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
 
-from observer.config import ModelConfig
-from observer.metrics import Metric, catalog
-from observer.metrics.base import clean
+from observer.metrics import catalog
 from observer.rules.base import Paper, Rule, Severity, group, quote
+from observer.rules.watched import Watched
 from observer.windows import duration
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """One model that the configuration names, or all others together.
-
-    Attributes
-    ----------
-    model : str
-        Empty for those that the configuration does not name.
-    others : tuple of str
-        The names that it does name.
-    """
-
-    model: str
-    others: tuple[str, ...]
-    spec: ModelConfig
-
-    def select(self, metric: Metric, extra: str = "") -> str:
-        """The metric's series of this model, or of all others, as PromQL."""
-        if self.model:
-            own = f"model={quote(self.model)}"
-        else:
-            names = "|".join(re.escape(clean(name)) for name in self.others)
-            own = f"model!~{quote(names)}" if names else ""
-        return f"{metric.name}{{{','.join(filter(None, (own, extra)))}}}"
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """What every alert about it bears."""
-        return {"model": self.model, "owner": self.spec.owner}
-
-    @property
-    def realised(self) -> list[str]:
-        """Objectives that rest on labels: what they say counts for more than any drift."""
-        return [name for name, spec in self.spec.objectives.items() if spec.waits_for_labels]
 
 
 def model_group(paper: Paper, watched: Watched) -> Rule:

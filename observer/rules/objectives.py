@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from observer.metrics import catalog
-from observer.rules.base import Paper, Rule, group, literal, matchers, record, select
+from dataclasses import dataclass
+
+from observer.metrics import Metric, catalog
+from observer.rules.base import Paper, Rule, group, literal, matchers, quote, record
+from observer.rules.watched import Watched
 from observer.slo import ObjectiveSpec
 from observer.slo.burn import DAY, AlertRule
 from observer.slo.objective import alert_rules, burn_windows
@@ -15,50 +18,96 @@ SELDOM = 120_000
 _ON = "on(sloth_id, sloth_slo, sloth_service)"
 
 
-def objective_groups(
-    paper: Paper, model: str, owner: str, name: str, spec: ObjectiveSpec, size: int
-) -> list[Rule]:
-    """Recording and alerting rules of an objective of a model whose windows last `size` milliseconds."""
-    rules = alert_rules(spec, size)
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """An objective of one model, or of every model that the configuration does not name.
+
+    Of the latter each has series of its own: the same rules, with Sloth's labels made of the model's name.
+    """
+
+    watched: Watched
+    name: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Sloth's labels that are written into the rules."""
+        model = self.watched.model
+        if not model:
+            return {"sloth_slo": self.name}
+        return {"sloth_id": f"{model}-{self.name}", "sloth_service": model, "sloth_slo": self.name}
+
+    @property
+    def mine(self) -> str:
+        """What selects the recorded series; only those of models that nobody named say which model."""
+        if self.watched.model:
+            return matchers(**self.labels)
+        return f'{{sloth_slo={quote(self.name)},model!=""}}'
+
+    @property
+    def by(self) -> str:
+        """What sums are kept apart by."""
+        return "" if self.watched.model else " by (model, objective) "
+
+    def select(self, metric: Metric, extra: str = "") -> str:
+        """A metric of it."""
+        own = f"objective={quote(self.name)}"
+        return self.watched.select(metric, f"{own},{extra}" if extra else own)
+
+    def record(self, name: str, expr: str, labels: dict[str, str]) -> Rule:
+        """A recording rule that says whose value it is."""
+        if not self.watched.model:
+            joined = f'label_join({expr}, "sloth_id", "-", "model", "objective")'
+            expr = f'label_replace({joined}, "sloth_service", "$1", "model", "(.*)")'
+        return record(name, expr, labels)
+
+    def constant(self, value: str) -> str:
+        """The same value for each model."""
+        if self.watched.model:
+            return f"vector({value})"
+        return f"sum{self.by}({self.select(catalog.SLO_EVENTS)}) * 0 + ({value})"
+
+
+def objective_groups(paper: Paper, watched: Watched, name: str, spec: ObjectiveSpec) -> list[Rule]:
+    """Recording and alerting rules of an objective of a model, or of all that have no rules of their own."""
+    subject, model = _Subject(watched, name), watched.model
+    rules = alert_rules(spec, watched.spec.window.size)
     whole = spec.window if spec.calendar is None else _CALENDAR_DAYS[spec.calendar] * DAY
     windows = [window for window in burn_windows(spec, rules) if window != whole]
-    sloth = {"sloth_id": f"{model}-{name}", "sloth_service": model, "sloth_slo": name}
-    title = f"observer-slo-{model}-{name}"
+    title = f"observer-slo-{model}-{name}" if model else f"observer-slos-{name}"
     return [
         # The whole window is read at once, so that it is weighted by traffic, and seldom.
-        group(f"{title}-period", [_rate(model, name, whole, sloth)], duration(min(whole // 360, SELDOM))),
+        group(f"{title}-period", [_rate(subject, whole)], duration(min(whole // 360, SELDOM))),
         # In one group rules are evaluated in their order: alerts see the rates of the same moment.
         group(
             title,
             [
-                *(_rate(model, name, window, sloth) for window in windows),
-                *_meta(model, name, spec, windows[0], whole, sloth),
-                *_alerts(paper, model, owner, name, spec, rules, sloth),
+                *(_rate(subject, window) for window in windows),
+                *_meta(subject, spec, windows[0], whole),
+                *_alerts(paper, subject, spec, rules),
             ],
         ),
     ]
 
 
-def _rate(model: str, name: str, window: int, sloth: dict[str, str]) -> Rule:
+def _rate(subject: _Subject, window: int) -> Rule:
     span = duration(window)
     good, total = (
-        f"sum(rate({select(metric, model=model, objective=name)}[{span}]))"
+        f"sum{subject.by}(rate({subject.select(metric)}[{span}]))"
         for metric in (catalog.SLO_GOOD_EVENTS, catalog.SLO_EVENTS)
     )
-    labels = {**sloth, "sloth_window": span}
-    return record(f"slo:sli_error:ratio_rate{span}", f"1 - ({good} / {total})", labels)
+    labels = {**subject.labels, "sloth_window": span}
+    return subject.record(f"slo:sli_error:ratio_rate{span}", f"1 - ({good} / {total})", labels)
 
 
-def _meta(
-    model: str, name: str, spec: ObjectiveSpec, shortest: int, whole: int, sloth: dict[str, str]
-) -> list[Rule]:
-    mine = matchers(**sloth)
+def _meta(subject: _Subject, spec: ObjectiveSpec, shortest: int, whole: int) -> list[Rule]:
+    mine, sloth, name, model = subject.mine, subject.labels, subject.name, subject.watched.model
     budget = f"{_ON} group_left slo:error_budget:ratio{mine}"
-    own = select(catalog.SLO_BUDGET, model=model, objective=name, by="prediction")
+    own = subject.select(catalog.SLO_BUDGET, 'by="prediction"')
+    whose = {"model": model, "objective": name} if model else {}
     return [
-        record("slo:objective:ratio", f"vector({spec.target:.10g})", sloth),
-        record("slo:error_budget:ratio", f"vector(1 - {spec.target:.10g})", sloth),
-        record("slo:time_period:days", f"vector({whole / DAY:.10g})", sloth),
+        subject.record("slo:objective:ratio", subject.constant(f"{spec.target:.10g}"), sloth),
+        subject.record("slo:error_budget:ratio", subject.constant(f"1 - {spec.target:.10g}"), sloth),
+        subject.record("slo:time_period:days", subject.constant(f"{whole / DAY:.10g}"), sloth),
         record(
             "slo:current_burn_rate:ratio",
             f"slo:sli_error:ratio_rate{duration(shortest)}{mine} / {budget}",
@@ -70,12 +119,12 @@ def _meta(
         record("slo:period_error_budget_remaining:ratio", f"1 - slo:period_burn_rate:ratio{mine}", sloth),
         record(
             "observer:slo_error_budget_difference:ratio",
-            f"max(slo:period_error_budget_remaining:ratio{mine}) - max({own})",
-            {**sloth, "model": model, "objective": name},
+            f"max{subject.by}(slo:period_error_budget_remaining:ratio{mine}) - max{subject.by}({own})",
+            {**sloth, **whose},
         ),
-        record(
+        subject.record(
             "sloth_slo_info",
-            "vector(1)",
+            subject.constant("1"),
             {
                 **sloth,
                 "sloth_version": "observer",
@@ -87,24 +136,19 @@ def _meta(
     ]
 
 
-def _alerts(
-    paper: Paper,
-    model: str,
-    owner: str,
-    name: str,
-    spec: ObjectiveSpec,
-    rules: tuple[AlertRule, ...],
-    sloth: dict[str, str],
-) -> list[Rule]:
-    where = {"model": model, "objective": name, "owner": owner}
-    about = literal(spec.description or f"{model}: {spec.indicator.words}")
-    remaining = select(catalog.SLO_BUDGET, model=model, objective=name, by="prediction")
+def _alerts(paper: Paper, subject: _Subject, spec: ObjectiveSpec, rules: tuple[AlertRule, ...]) -> list[Rule]:
+    name, model, sloth = subject.name, subject.watched.model, subject.labels
+    where = {"model": model, "objective": name, "owner": subject.watched.spec.owner}
+    about = literal(spec.description or f"{model}: {spec.indicator.words}".removeprefix(": "))
+    if not model:
+        about = f"{{{{ $labels.model }}}}: {about}"
+    remaining = subject.select(catalog.SLO_BUDGET, 'by="prediction"')
     found = []
     for severity in ("page", "ticket"):
         mine = [rule for rule in rules if rule.severity == severity]
         if not mine:
             continue
-        expr = " or ".join(_fast(rule, spec, sloth) for rule in mine)
+        expr = " or ".join(_fast(rule, spec, subject) for rule in mine)
         spans = " or ".join(
             f"{rule.factor:g}x over {duration(rule.long)} and {duration(rule.short)}" for rule in mine
         )
@@ -116,11 +160,11 @@ def _alerts(
                 "objective",
                 f"{about}: the error budget of {name} burns too fast",
                 f"{{{{ $value | humanizePercentage }}}} are bad, {1 - spec.target:.4g} may be; alerts at "
-                f"{spans}. {_left(remaining)}",
+                f"{spans}. {_left(subject, remaining)}",
                 {**where, "sloth_severity": severity, **sloth},
             )
         )
-    spent = f"max({remaining}) <= 0"
+    spent = f"max{subject.by}({remaining}) <= 0"
     found.append(
         paper.alert(
             "ObserverBudgetSpent",
@@ -137,20 +181,24 @@ def _alerts(
     return found
 
 
-def _fast(rule: AlertRule, spec: ObjectiveSpec, sloth: dict[str, str]) -> str:
+def _fast(rule: AlertRule, spec: ObjectiveSpec, subject: _Subject) -> str:
     """One pair of windows, in Sloth's form."""
     long, short = (
-        f"max(slo:sli_error:ratio_rate{duration(window)}{matchers(**sloth)} > "
+        f"max(slo:sli_error:ratio_rate{duration(window)}{subject.mine} > "
         f"({rule.factor:g} * {1 - spec.target:.10g})) without (sloth_window)"
         for window in (rule.long, rule.short)
     )
     return f"({long} and {short})"
 
 
-def _left(remaining: str) -> str:
+def _left(subject: _Subject, remaining: str) -> str:
     """How much budget is left by the service's own count, asked when the alert fires."""
-    query = remaining.replace("\\", "\\\\").replace('"', '\\"')
+    if subject.watched.model:
+        query = '"' + remaining.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    else:
+        own = f'objective=\\"{subject.name}\\",by=\\"prediction\\"'
+        query = f'(printf "{catalog.SLO_BUDGET.name}{{model=%q,{own}}}" .Labels.model)'
     return (
-        f'{{{{ with query "{query}" }}}}Of the budget {{{{ . | first | value | humanizePercentage }}}} '
+        f"{{{{ with query {query} }}}}Of the budget {{{{ . | first | value | humanizePercentage }}}} "
         "is left.{{ end }}"
     )

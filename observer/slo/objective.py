@@ -9,9 +9,9 @@ import numpy as np
 
 from detectors.base import Bools, Ints
 from detectors.summaries.packing import Packable, pack, unpack
-from observer.model import BurnAlert, BurnRate, ObjectiveStanding
+from observer.model import BurnAlert, BurnRate, Exhaustion, ObjectiveStanding
 from observer.slo.burn import DAY, MINUTE, RATES, AlertRule, read
-from observer.slo.forecast import exhaustion
+from observer.slo.forecast import STEPS, exhaustion
 from observer.slo.periods import period
 from observer.slo.spec import Freshness, ObjectiveSpec, zone
 from observer.slo.sums import Batch, Sums
@@ -20,6 +20,8 @@ PARTS, PERIOD_PARTS = 30, 360
 """Buckets of a burn window, and of the rolling window that the budget is for."""
 CALENDAR_RESOLUTION = 15 * MINUTE
 """So that midnight of every time zone begins a bucket."""
+_MOVED = 0.01
+"""Error shares that differ by less, as a part of what is allowed, give nearly the same forecast."""
 SLICE = 10_000
 """Milliseconds between two looks at freshness."""
 
@@ -50,6 +52,26 @@ class Arrived:
 
     good: int = 0
     total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Forecast:
+    """A forecast, and what it rests on: error shares of late and in the whole window."""
+
+    now: int
+    recent: float | None
+    spent: float | None
+    found: Exhaustion | None
+
+    def holds(self, now: int, recent: float | None, spent: float | None, allowed: float, reach: int) -> bool:
+        """Whether another one would say nearly the same; `reach` is how far ahead it looks."""
+        if now - self.now > reach / STEPS / 4 or (spent is None or spent >= allowed):
+            return False
+        pairs = ((recent, self.recent), (spent, self.spent))
+        return all(
+            one is not None and other is not None and abs(one - other) <= _MOVED * allowed
+            for one, other in pairs
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +107,7 @@ class Objective:
     now: int = 0
     _finest: int = field(init=False)
     _standing: ObjectiveStanding | None = None
+    _forecast: _Forecast | None = None
 
     def __post_init__(self) -> None:
         self.rules = alert_rules(self.spec, self.size)
@@ -201,8 +224,21 @@ class Objective:
             self._remaining(self.arrived),
             burn,
             alerts,
-            exhaustion(self.budget, recent, allowed, self.now, end if spec.calendar else None),
+            self._exhaustion(recent, allowed, end),
         )
+
+    def _exhaustion(self, recent: Sums, allowed: float, end: int) -> Exhaustion | None:
+        """The forecast; the last one for as long as nothing has happened that would move it much.
+
+        It is what costs most of a standing, and tells times that are a `STEPS`th of the window apart.
+        """
+        calendar = self.spec.calendar is not None
+        late, spent = recent.errors, self.budget.errors
+        kept, reach = self._forecast, end - self.now if calendar else self.spec.window
+        if kept is None or not kept.holds(self.now, late, spent, allowed, reach):
+            found = exhaustion(self.budget, recent, allowed, self.now, end if calendar else None)
+            kept = self._forecast = _Forecast(self.now, late, spent, found)
+        return kept.found
 
     def _rate(self, sums: Sums) -> float | None:
         errors = sums.errors

@@ -9,6 +9,9 @@ import numpy as np
 
 from detectors.base import Floats, Ints
 
+_FEW = 64
+"""Rows that are added sooner one by one than put together first."""
+
 
 class Batch(NamedTuple):
     """Events put together: int64[m] each."""
@@ -61,12 +64,12 @@ class Sums:
 
     def add(self, batch: Batch) -> None:
         """Add events, or take them out where counts are negative; those too old are left out."""
-        young = batch.times // self.resolution > self.after
-        if not young.any():
-            return
-        part = Batch.of(batch.times[young], batch.good[young], batch.total[young], self.resolution)
-        numbers = (part.times // self.resolution).tolist()
-        for number, good, total in zip(numbers, part.good.tolist(), part.total.tolist(), strict=True):
+        if len(batch.times) > _FEW:
+            batch = Batch.of(*batch, self.resolution)
+        for time, good, total in zip(*(column.tolist() for column in batch), strict=True):
+            number = time // self.resolution
+            if number <= self.after:
+                continue
             before = self._buckets.get(number, (0, 0))
             self._buckets[number] = before[0] + good, before[1] + total
             self.good += good

@@ -87,7 +87,7 @@ def outcomes(which: range) -> pa.Table:
 def build(observer: Observer, shop: Shop, output: str, *more: object) -> Ran:
     return observer(
         *("reference", "build", "--feast", shop.folder, "--feast-python", shop.python, "--model", "m"),
-        *("--id", "customer_id", "--prediction", "said", "--label", "churned_later", "-o", output, *more),
+        *("--id", "customer_id", "-o", output, *more),
     )
 
 
@@ -118,30 +118,34 @@ def events(start: int, shift: float) -> list[dict]:
 def test_the_views_schema_is_the_references_and_tells_drift_from_none(
     observer: Observer, shop: Shop, tmp_path: Path
 ) -> None:
-    made = build(observer, shop, "m.reference", "--dataset", "march")
+    made = build(observer, shop, "dataset.reference", "--dataset", "march")
     assert made.code == 0, made.err
     assert f"from {N:,} rows of Feast dataset march" in made.out
     assert "joined: left out: it holds times" in made.out
-    reference = load(tmp_path / "m.reference")
+    dataset = load(tmp_path / "dataset.reference")
     # Declared, `account` is a number; inferred, it would be an identifier, and left out.
-    assert reference.schema.features == {
+    assert dataset.schema.features == {
         "account": "number",
         "member": "boolean",
         "plan": "category",
         "spend": "number",
         "visits": "number",
     }
-    names = dict(zip(reference.table.vocabularies.names, reference.table.vocabularies.columns, strict=True))
+    names = dict(zip(dataset.table.vocabularies.names, dataset.table.vocabularies.columns, strict=True))
     assert set(names["plan"]) == set(MEMBERS)
-    assert [one.name for one in reference.table.embeddings] == ["@embedding.taste"]
+    assert dataset.table.embeddings.names == ("@embedding.taste",)
+
+    # Features fetched for entity rows, which bring predictions and labels.
+    entities = ("--entities", f"{shop.folder}/entities.parquet", "--service", "churn_v1")
+    again = build(
+        observer, shop, "m.reference", *entities, "--prediction", "said", "--label", "churned_later"
+    )
+    assert again.code == 0, again.err
+    reference = load(tmp_path / "m.reference")
+    assert reference.schema.features == dataset.schema.features
+    assert reference.schema.task == "binary"
     assert reference.estimator is not None
     assert reference.estimator.outcomes.n == N
-
-    # Features fetched for the same entity rows make the same reference.
-    entities = f"{shop.folder}/entities.parquet"
-    again = build(observer, shop, "two.reference", "--entities", entities, "--service", "churn_v1")
-    assert again.code == 0, again.err
-    assert load(tmp_path / "two.reference").version == reference.version
 
     (tmp_path / "observer.yaml").write_text(
         "predictions: {type: files, path: x}\nmodels: {m: {reference: m.reference, window: {size: 1d}}}\n"

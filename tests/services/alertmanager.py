@@ -155,12 +155,14 @@ class Alertmanager(Server):
         """End a silence before its time."""
         self._client.delete(f"/api/v2/silence/{silence}").raise_for_status()
 
-    def wait_until_muted(self, name: str, timeout: float = 30) -> None:
-        """Return once alerts of the name are there, all inhibited; raises `TimeoutError` with what is."""
+    def wait_until_muted(self, name: str, by: str, timeout: float = 30) -> None:
+        """Return once alerts of a name are there, all inhibited by one of another; raises `TimeoutError`."""
         deadline = time.monotonic() + timeout
         while True:
-            found = [one for one in self.alerts() if one["labels"]["alertname"] == name]
-            if found and all(one["status"]["inhibitedBy"] for one in found):
+            every = self.alerts()
+            found = [one for one in every if one["labels"]["alertname"] == name]
+            mutes = {one["fingerprint"] for one in every if one["labels"]["alertname"] == by}
+            if found and all(mutes.intersection(one["status"]["inhibitedBy"]) for one in found):
                 return
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{name} not muted within {timeout} s; alerts: {self.alerts()}")

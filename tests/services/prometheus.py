@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,11 +42,18 @@ class Prometheus(Server):
         Rule files to evaluate every second.
     alertmanagers : sequence of str
         Where alerts go, "host:port".
+    past : str
+        What it has known before, as OpenMetrics text with times.
     """
 
     def __init__(
-        self, targets: Sequence[str], rules: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
+        self,
+        targets: Sequence[str],
+        rules: Sequence[Path] = (),
+        alertmanagers: Sequence[str] = (),
+        past: str = "",
     ) -> None:
+        self._past = past
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._config = {
@@ -59,7 +67,7 @@ class Prometheus(Server):
         self._client = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
 
     def start(self) -> None:
-        """Start with empty storage; return once it is ready to answer queries."""
+        """Start with nothing but the past; return once it is ready to answer queries."""
         binary = shutil.which("prometheus")
         if binary is None:
             raise ServiceError("no Prometheus server: install one that is on PATH (Debian: prometheus)")
@@ -67,6 +75,10 @@ class Prometheus(Server):
         folder = Path(self._folder.name)
         config = folder / "prometheus.yml"
         config.write_text(json.dumps(self._config))  # JSON is YAML
+        if self._past:
+            (folder / "past.txt").write_text(self._past)
+            made = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+            subprocess.run([*made, folder / "past.txt", folder / "data"], check=True, timeout=120)
         command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
         command += [f"--web.listen-address=127.0.0.1:{self._port}", "--log.level=warn"]
         self._process = Process(command, folder / "server.log")

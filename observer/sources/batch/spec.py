@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from observer.sources.feast.spec import FeastRepo
 from observer.windows import Milliseconds
@@ -54,14 +54,12 @@ class FeastLabelsSpec(BatchSpec, FeastRepo):
     Attributes
     ----------
     view : str
-        Its name; `id` is its join key, `label` a feature of it, and the event timestamp the label's time.
+        Its name; its event timestamp is the label's time.
     """
 
     type: Literal["feast"] = "feast"
     view: _Column
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if missing := sorted({"id", "label"} - self.model_fields_set):
-            raise ValueError(f"{' and '.join(missing)}: required of a Feast view")
-        return self
+    id: _Column
+    """Its join key: the predictions' ids."""
+    label: _Column
+    """The feature that is the label; rows without one are left for later."""

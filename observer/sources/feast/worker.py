@@ -139,6 +139,8 @@ def _answer(store: Any, request: dict[str, Any]) -> dict[str, Any]:
 
     do = {"dataset": _dataset, "historical": _historical, "rows": _rows}[request["do"]]
     table, told = do(store, request)
+    # Offline stores that write pandas' frames write their indexes too.
+    table = table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
     table = table.replace_schema_metadata(None)
     with pa.OSFile(request["path"], "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)

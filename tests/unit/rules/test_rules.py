@@ -59,6 +59,26 @@ def test_the_rates_are_those_of_sloth():
     assert "SUCCESS" in promtool("test", "rules", str(HERE / "same_as_sloth.yaml"))
 
 
+LEARNT = """
+predictions: {type: kafka, brokers: "kafka:9092", topic: predictions}
+labels: {type: kafka, brokers: "kafka:9092", topic: labels}
+defaults:
+  owner: platform
+  objectives: {correct: {indicator: {type: correct}, target: 0.99}}
+models:
+  churn: {owner: growth}
+"""
+
+
+def test_objectives_of_models_that_nobody_named_have_rules_too(tmp_path):
+    """Each has series and alerts of its own; those of the model that is named are as ever."""
+    (tmp_path / "observer.yaml").write_text(LEARNT)
+    (tmp_path / "rules.yaml").write_text(write(load(tmp_path / "observer.yaml"), thresholds()))
+    assert "SUCCESS" in promtool("check", "rules", str(tmp_path / "rules.yaml"))
+    shutil.copy(HERE / "learnt.yaml", tmp_path)
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "learnt.yaml"))
+
+
 def test_every_alert_says_what_a_person_needs():
     for alert in every("alert"):
         assert alert["labels"]["severity"] in {"page", "ticket"}

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.slo import ObjectiveSpec
+from observer.slo.forecast import exhaustion
 from observer.slo.objective import PARTS, PERIOD_PARTS, Objective, alert_rules
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -231,3 +232,40 @@ def test_rules_that_no_share_of_errors_can_reach_are_left_out():
 
 def test_a_short_objective_has_no_longer_alerts():
     assert max(rule.long for rule in alert_rules(spec(window="1d"), HOUR)) == DAY
+
+
+@pytest.mark.parametrize("kind", [{"window": "30d"}, {"calendar": "month"}])
+def test_a_forecast_is_kept_until_something_moves_it(kind, monkeypatch):
+    asked = []
+
+    def counted(*arguments):
+        asked.append(arguments)
+        return exhaustion(*arguments)
+
+    monkeypatch.setattr("observer.slo.objective.exhaustion", counted)
+    one = Objective("m", "o", spec(**kind), 1)
+    now = 20_650 * DAY  # the middle of a month
+    one.advance(now)
+
+    def count(n: int, bad: int, at: int) -> None:
+        good = np.arange(n) >= bad
+        one.count(np.full(n, at), np.full(n, at), good, np.ones(n, np.int64))
+
+    count(9_300, 700, now - 2 * DAY)
+    count(500, 80, now - HOUR)
+    first = one.standing().exhaustion
+    assert first is not None
+    for _ in range(5):  # a little more of the same
+        now += 2_000
+        count(2, 0, now)
+        one.advance(now)
+        assert one.standing().exhaustion == first
+    assert len(asked) == 1
+    count(300, 250, now)  # a burst
+    sooner = one.standing().exhaustion
+    assert sooner is None or sooner.expected < first.expected
+    assert len(asked) == 2
+    now += 3 * HOUR  # and time
+    one.advance(now)
+    one.standing()
+    assert len(asked) == 3
