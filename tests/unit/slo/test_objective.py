@@ -251,8 +251,8 @@ def test_a_forecast_is_kept_until_something_moves_it(kind, monkeypatch):
         good = np.arange(n) >= bad
         one.count(np.full(n, at), np.full(n, at), good, np.ones(n, np.int64))
 
-    count(9_300, 700, now - 2 * DAY)
-    count(500, 80, now - HOUR)
+    count(93_000, 7_000, now - 5 * DAY)
+    count(50_000, 6_500, now - HOUR)
     first = one.standing().exhaustion
     assert first is not None
     for _ in range(5):  # a little more of the same
@@ -261,7 +261,7 @@ def test_a_forecast_is_kept_until_something_moves_it(kind, monkeypatch):
         one.advance(now)
         assert one.standing().exhaustion == first
     assert len(asked) == 1
-    count(300, 250, now)  # a burst
+    count(3_000, 3_000, now)  # a burst
     sooner = one.standing().exhaustion
     assert sooner is None or sooner.expected < first.expected
     assert len(asked) == 2
