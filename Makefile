@@ -107,7 +107,7 @@ $(CACHE)/uv/bin/uv: | python
 
 # The servers of the tests: Prometheus and etcd from the distribution, Kafka from Maven (or a broker or Docker
 # engine at hand), the Kubernetes API server and Helm from their Go modules.
-$(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py tests/services/helm.py $(READY)
+$(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py tests/services/helm.py tests/services/compose.py $(READY)
 	@mkdir -p $(CACHE)
 	@command -v prometheus >/dev/null || .ci/apt-install prometheus
 	@command -v chromium >/dev/null || .ci/apt-install chromium
@@ -122,4 +122,5 @@ $(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py tests/serv
 	@command -v openssl >/dev/null || .ci/apt-install openssl
 	@$(BIN)/python -m tests.services.kubernetes --fetch >/dev/null
 	@$(BIN)/python -m tests.services.helm --fetch >/dev/null
+	@$(BIN)/python -m tests.services.compose --fetch >/dev/null
 	@touch $@

@@ -6,6 +6,8 @@ keys refused, in a namespace that enforces the *restricted* Pod Security Standar
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 import yaml
 
 from tests.integration import test_traffic as traffic
-from tests.services.helm import CHART, ROOT, template
+from tests.services.helm import CHART, ROOT, run, template
 from tests.services.kubernetes import ADMIN, Kubernetes, operator_definitions
 from tests.services.serving import DEFINITIONS
 
@@ -73,6 +75,45 @@ def test_the_server_refuses_what_it_does_not_know(cluster):
 def test_the_server_takes_the_sample_for_alertmanager(cluster):
     sample = ROOT / "examples/alerting/alertmanagerconfig.yaml"
     cluster.apply(yaml.safe_load(sample.read_text()), dry_run=True)
+
+
+def test_helm_installs_upgrades_goes_back_and_leaves_nothing(cluster, tmp_path):
+    # The server, built from its modules, does not know which version it is.
+    chart = shutil.copytree(CHART, tmp_path / "chart")
+    (chart / "Chart.yaml").write_text(re.sub("kubeVersion.*", "", (CHART / "Chart.yaml").read_text()))
+    config = cluster.kubeconfig(ADMIN, tmp_path)
+    name = ("observer", "--namespace", "watch", "--kubeconfig", config)
+    given = ("--values", VALUES["everything"])
+    path = "/apis/apps/v1/namespaces/watch/statefulsets/observer"
+
+    def checksum() -> str:
+        found: str = cluster.read(path)["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        return found
+
+    said = run("install", *name[:1], chart, *name[1:], *given)
+    assert "helm -n watch test observer" in said
+    assert "inferenceservices.serving.kserve.io: basket, churn" in said
+    first = checksum()
+    run("upgrade", *name[:1], chart, *name[1:], *given, "--set", "config.log_level=debug")
+    assert checksum() != first
+    run("rollback", *name)
+    assert checksum() == first
+    run("uninstall", *name)
+    left = [
+        f"{kind} {one['metadata']['namespace']}/{one['metadata']['name']}"
+        for kind, collection in (
+            ("StatefulSet", "apis/apps/v1/statefulsets"),
+            ("Role", "apis/rbac.authorization.k8s.io/v1/roles"),
+            ("RoleBinding", "apis/rbac.authorization.k8s.io/v1/rolebindings"),
+            ("ConfigMap", "api/v1/configmaps"),
+            ("Secret", "api/v1/secrets"),
+            ("ServiceAccount", "api/v1/serviceaccounts"),
+            ("PrometheusRule", "apis/monitoring.coreos.com/v1/prometheusrules"),
+        )
+        for one in cluster.read(f"/{collection}")["items"]
+        if one["metadata"].get("labels", {}).get("app.kubernetes.io/instance") == "observer"
+    ]
+    assert left == []
 
 
 # Rights

@@ -23,8 +23,9 @@ import pytest
 import yaml
 
 from observer.config import load
+from tests.services.compose import parsed
 from tests.services.helm import ROOT, template
-from tests.services.process import Process, free_port
+from tests.services.process import Process, ServiceError, free_port
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -213,6 +214,16 @@ def mounts() -> list[tuple[str, str, str]]:
         for volume in service.get("volumes", ())
         if volume.startswith(".")
     ]
+
+
+def test_the_compose_file_is_what_compose_takes_it_for(tmp_path):
+    found = parsed(ROOT / "compose.yaml")
+    assert set(found["services"]) == set(COMPOSE["services"])
+    assert '--topic "$topic"' in "".join(found["services"]["topics"]["command"]).replace("$$", "$")
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text((ROOT / "compose.yaml").read_text().replace("stop_grace_period", "stop_grace"))
+    with pytest.raises(ServiceError, match="stop_grace"):
+        parsed(wrong)
 
 
 def test_every_mount_is_there_and_every_name_is_declared():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,29 +9,17 @@ from typing import Any
 
 import yaml
 
+from tests.services.golang import build
 from tests.services.process import ServiceError
 
 VERSION = "3.18.6"
 ROOT = Path(__file__).parents[2]
-BINARY = ROOT / ".cache" / "helm" / f"helm-{VERSION}"
 CHART = ROOT / "helm" / "observer"
 
 
 def fetch() -> Path:
     """The binary, built if it is not there."""
-    if BINARY.exists():
-        return BINARY
-    go = shutil.which("go")
-    if go is None:
-        raise ServiceError("no Go of at least 1.24: Helm is built from source")
-    BINARY.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "GOBIN": str(BINARY.parent), "GOFLAGS": "-buildvcs=false"}
-    command = [go, "install", "-trimpath", "-ldflags", "-s -w", f"helm.sh/helm/v3/cmd/helm@v{VERSION}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ServiceError(f"go install failed:\n{done.stderr[-2000:]}")
-    (BINARY.parent / "helm").rename(BINARY)
-    return BINARY
+    return build("helm.sh/helm/v3/cmd/helm", VERSION, "helm")
 
 
 def run(*arguments: str | Path) -> str:
@@ -53,5 +39,4 @@ def template(
 
 
 if __name__ == "__main__" and "--fetch" in sys.argv:
-    os.umask(0o022)
     print(fetch())
