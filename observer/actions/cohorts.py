@@ -91,11 +91,16 @@ class Pairs:
                 other.key.start / 1000,
                 other.end / 1000,
                 share / 100,
-                (one.answers if one else None) or Answers(),
-                other.answers or Answers(),
+                _answers(one),
+                _answers(other),
             )
             for other, one in whole
         ]
+
+
+def _answers(report: WindowReport | None) -> Answers:
+    counts = report.answers if report else None
+    return Answers(counts.n, counts.failed, np.array(counts.latency, np.int64)) if counts else Answers()
 
 
 def _cohort(other: QualityReport, one: QualityReport | None, share: float) -> Cohort:

@@ -30,6 +30,7 @@ from observer.model.findings import (
 )
 from observer.model.objectives import BurnAlert, BurnRate, Exhaustion, ObjectiveStanding
 from observer.model.reports import (
+    AnswerCounts,
     ColumnState,
     Distribution,
     QualityEstimate,
@@ -43,6 +44,7 @@ __all__ = [
     "ARMS",
     "REASONS",
     "Alert",
+    "AnswerCounts",
     "BurnAlert",
     "BurnRate",
     "ColumnState",

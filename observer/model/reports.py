@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from detectors.summaries.answers import Answers
 from observer.model.findings import EvidenceReport, Finding, Judged, WindowKey
 
 
@@ -86,6 +85,18 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerCounts:
+    """How a model answered: requests, those that failed, and those of each bin of latency.
+
+    The bins are those of `detectors.summaries.answers`.
+    """
+
+    n: int
+    failed: int
+    latency: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WindowReport:
     """A closed window and what was said of it."""
 
@@ -103,7 +114,7 @@ class WindowReport:
     """Of the version's watch, on the report of all events; None on those of segments."""
     estimates: tuple[QualityEstimate, ...] = ()
     """Its quality before labels, where the reference carries what that needs."""
-    answers: Answers | None = None
+    answers: AnswerCounts | None = None
     """How the model answered, on the report of all events."""
     distributions: tuple[Distribution, ...] = ()
     """Of each column, on the report of all events and on those of segments that drift."""

@@ -9,11 +9,21 @@ import numpy as np
 
 from detectors.base import Floats, Status
 from detectors.quality import evaluate
+from detectors.summaries.answers import Answers
 from detectors.summaries.histogram import Histogram
 from detectors.summaries.outcomes import RegressionOutcomes
 from detectors.summaries.table import TableSummary
 from detectors.why.covariance import CLEAR, Pair, top_pairs
-from observer.model import ColumnState, Finding, Judged, QualityReport, QualityValue, Said, WindowReport
+from observer.model import (
+    AnswerCounts,
+    ColumnState,
+    Finding,
+    Judged,
+    QualityReport,
+    QualityValue,
+    Said,
+    WindowReport,
+)
 from observer.pipeline.cohorts import CohortKey
 from observer.pipeline.distributions import distributions
 from observer.pipeline.inputs import Window
@@ -62,11 +72,16 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
         judged,
         findings,
         tuple(_columns(summary)),
-        answers=None if window.key.segment else window.answers,
+        answers=None if window.key.segment else answer_counts(window.answers),
         distributions=tuple(distributions(reference.summary, summary))
         if reference is not None and (status == "drift" or (status == "stable" and not window.key.segment))
         else (),
     )
+
+
+def answer_counts(counted: Answers) -> AnswerCounts:
+    """As the report has them: plain, to be kept and shown."""
+    return AnswerCounts(counted.n, counted.failed, tuple(counted.latency.tolist()))
 
 
 def _of_pairs(judged: Sequence[Judged]) -> bool:

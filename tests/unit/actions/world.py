@@ -29,6 +29,7 @@ from observer.model import (
     WindowKey,
     WindowReport,
 )
+from observer.pipeline.reporting import answer_counts
 from tests.unit.actions.fakes import NOW, FakeTarget, MemoryStore
 
 HOUR = 3_600
@@ -193,7 +194,8 @@ class World:
         start = int((now - HOUR) * 1000)
         key = WindowKey("credit", version, "", start)
         end = start + HOUR * 1000
-        self.inbox.window(WindowReport(key, end, rows, 0, "r", "stable", (), (), (), answers=answers))
+        counts = answer_counts(answers)
+        self.inbox.window(WindowReport(key, end, rows, 0, "r", "stable", (), (), (), answers=counts))
 
     def cohort(self, now: float, version: str, rows: int, rate: float) -> None:
         labelled = int(self.rng.binomial(rows, 0.8))
