@@ -262,10 +262,11 @@ def _cohorts(row: Row) -> Text:
 
 def _story(state: State, width: int, room: int) -> list[RenderableType]:
     """What was done, the newest first, under what a person is asked now; at most `room` lines."""
-    asks = Text("\n".join(state.status.asks), "bold yellow").wrap(Console(width=width), width)
+    whole = Text("\n".join(state.status.asks), "bold yellow")
+    asks = whole.wrap(Console(width=width), width) if state.status.asks else ()
     parts: list[RenderableType] = [Text(""), Text("actions", style="dim"), *asks]
     for told in state.told:
-        words = Text(f"{moment(told.at)} ", "dim").append(told.text, _TONES[told.tone] or "not dim")
+        words = Text().append(f"{moment(told.at)} ", "dim").append(told.text, _TONES[told.tone])
         parts.extend(words.wrap(Console(width=width), width))
         if len(parts) >= room:
             break
@@ -274,7 +275,7 @@ def _story(state: State, width: int, room: int) -> list[RenderableType]:
 
 def _title(state: State, width: int) -> Text:
     running = sum(not incident.over for incident in state.incidents)
-    title = Text("findings", style="dim")
+    title = Text().append("findings", "dim")
     if running:
         title.append(f", {running} going on", "bold red")
     return Text("\n").append_text(_cut(title, width))
