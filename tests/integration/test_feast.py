@@ -109,6 +109,7 @@ def events(start: int, shift: float) -> list[dict]:
                     "plan": draw.choices(MEMBERS, [0.6 - shift / 2, 0.3, 0.1 + shift / 2])[0],
                     "member": draw.random() < 0.4,
                 },
+                "embeddings": {"taste": [draw.gauss(0, 1) for _ in range(4)]},
                 "prediction": int(spend < 30),
             }
         )
