@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from detectors.adapters import process as workers
 from observer.acting import Acting, wanted
-from observer.codecs import Codec, codec
+from observer.codecs import Codec, InferenceSpec, codec, pairing
 from observer.config import Config, StreamConfig
 from observer.config.schema import LabelSourceSpec
 from observer.engines.local import LocalEngine, Pace
@@ -31,7 +31,7 @@ from observer.ports import Clock, DeadLetters, Reports, Source
 from observer.slo import Objectives, Wanted
 from observer.sources.batch import BatchSource, reader
 from observer.sources.files import FileDeadLetters, FileSource, FilesSpec
-from observer.sources.kafka import KafkaDeadLetters, KafkaSource, KafkaSpec
+from observer.sources.kafka import KafkaDeadLetters, KafkaSource, KafkaSpec, SeveralTopics
 from observer.sources.storage import Storage
 from observer.stores.history.keeper import Keeper
 from observer.stores.lmdb import LmdbState
@@ -86,6 +86,7 @@ class Service:
             for letters in self._dead_letters.values():
                 self._close.callback(letters.close)
             self.join = _join(config, self.state)
+            self.pairing = pairing(config.predictions.encoding, config.limits, self.state)
             self.objectives = Objectives(self._wanted, self.state, self.counters)
             self.history = Keeper(config.history, config.state.path, clock.now) if serve else None
             if self.history is not None:
@@ -210,6 +211,7 @@ class Service:
             codecs=self._codec,
             judges=judge,
             state=self.state,
+            pairing=self.pairing,
             join=self.join,
             horizon=horizon,
             slack=slack,
@@ -259,6 +261,9 @@ class Service:
                 service.set(catalog.REFERENCE_FAILED, where, version_name in monitor.failed)
                 if reference is not None:
                     service.set(catalog.REFERENCE_INFO, (*where, reference.version), 1)
+        if self.pairing is not None:
+            service.set(catalog.HALVES_WAITING, (), len(self.pairing))
+            service.set(catalog.HALVES_WAITING_BYTES, (), self.pairing.bytes)
         if self.join is not None:
             pending = self.join.pending()
             service.set(catalog.JOINS_PENDING, ("prediction",), pending.predictions)
@@ -367,19 +372,19 @@ def _streams(config: Config) -> dict[Stream, StreamConfig]:
 
 
 def _sources(config: Config, state: LmdbState, clock: Clock) -> dict[Stream, Source]:
-    return {
-        stream: _source(config, stream, spec.source, state, clock)
-        for stream, spec in _streams(config).items()
-    }
+    return {stream: _source(config, stream, spec, state, clock) for stream, spec in _streams(config).items()}
 
 
-def _source(config: Config, stream: Stream, spec: LabelSourceSpec, state: LmdbState, clock: Clock) -> Source:
-    if isinstance(spec, FilesSpec):
-        return FileSource(spec, stream)
-    if isinstance(spec, KafkaSpec):
-        return KafkaSource(spec, stream)
-    tables = reader(spec, Storage(config.storage))
-    return BatchSource(tables, stream, state, clock.now, every=spec.every, look_back=spec.look_back)
+def _source(config: Config, stream: Stream, spec: StreamConfig, state: LmdbState, clock: Clock) -> Source:
+    source: LabelSourceSpec = spec.source
+    if isinstance(source, FilesSpec):
+        return FileSource(source, stream)
+    if isinstance(source, KafkaSpec):
+        whole = isinstance(spec.encoding, InferenceSpec)
+        topics = [KafkaSource(topic, stream, envelopes=whole) for topic in spec.topics]
+        return topics[0] if len(topics) == 1 else SeveralTopics(topics)
+    tables = reader(source, Storage(config.storage))
+    return BatchSource(tables, stream, state, clock.now, every=source.every, look_back=source.look_back)
 
 
 def _dead_letters(config: Config) -> dict[Stream, DeadLetters]:

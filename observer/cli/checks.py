@@ -16,7 +16,7 @@ from detectors.adapters.peer import Peer
 from detectors.base import DetectorError, Numbers
 from observer.acting import targets
 from observer.clock import SystemClock
-from observer.codecs import codec
+from observer.codecs import InferenceSpec, codec, pairing
 from observer.config import Config, StreamConfig
 from observer.errors import ObserverError
 from observer.exporters.alertmanager import Alertmanagers
@@ -27,7 +27,7 @@ from observer.references import Reference
 from observer.references import load as load_reference
 from observer.sources.batch import FeastLabelsSpec, TableSpec, message, reader
 from observer.sources.files import FileSource, FilesSpec
-from observer.sources.kafka import describe
+from observer.sources.kafka import describe, newest
 from observer.sources.kafka.spec import KafkaSpec
 from observer.sources.storage import Storage
 from observer.stores.history.database import Database
@@ -35,6 +35,7 @@ from observer.stores.lmdb import LmdbState
 from observer.windows import duration
 
 _SAMPLES = 5
+_HALVES = 20
 _SHOWN = 10
 
 Status = Literal["ok", "warning", "failed"]
@@ -66,7 +67,10 @@ def checks(config: Config, path: Path) -> Iterator[Line]:
         if spec is None:
             yield Line("ok", stream, "not configured: drift is watched, but no quality")
         elif isinstance(spec.source, KafkaSpec):
-            yield from _topic(config, stream, spec, spec.source, references)
+            for topic in spec.topics:
+                yield from _topic(config, stream, spec, topic, references)
+            if isinstance(spec.encoding, InferenceSpec):
+                yield from _pairs(config, spec, references)
         elif isinstance(spec.source, TableSpec | FeastLabelsSpec):
             yield from _tables(config, stream, spec, spec.source, references)
         else:
@@ -147,12 +151,39 @@ def _topic(
         yield Line("failed", stream, "no message could be read in 10 s: grant READ, or look at the brokers")
     letters = report.dead_letters
     subject = f"{stream}.dead_letters"
-    if letters is None:
+    if letters is None and isinstance(spec.source, KafkaSpec) and spec.source.dead_letters is not None:
+        pass  # told with the first topic
+    elif letters is None:
         yield Line("ok", subject, "switched off: rejected events are only counted")
     else:
         status: Status = {True: "ok", False: "failed", None: "warning"}[letters.writable]  # type: ignore[assignment]  # three literals
         yield Line(status, subject, f"topic {letters.topic}: {letters.detail}")
-    yield from _events(config, stream, spec, report.samples, references)
+    if not isinstance(spec.encoding, InferenceSpec):
+        yield from _events(config, stream, spec, report.samples, references)
+
+
+def _pairs(config: Config, spec: StreamConfig, references: Mapping[str, Reference]) -> Iterator[Line]:
+    """Whether the newest requests and responses find each other, and the mapping reads them."""
+    subject = "predictions events"
+    joining = pairing(spec.encoding, config.limits)
+    now = SystemClock().now()
+    try:
+        decoder = codec(spec.encoding, {}, config.limits, learn_unknown=True)
+        polls = newest(spec.topics, "predictions", _HALVES)
+    except ObserverError as error:
+        yield Line("failed", subject, str(error))
+        return
+    found = [joining.take(poll, now) for poll in polls] if joining is not None else []
+    pairs = sum(map(len, found))
+    told = f"{sum(map(len, polls))} of the newest requests and responses make {pairs} pairs"
+    yield Line("ok" if pairs else "warning", subject, told)
+    if joining is not None and (refused := joining.refused()):
+        one = refused[0]
+        told = f"{len(refused)} would be rejected; {one.origin}: {one.reason}: {one.detail}"
+        yield Line("warning" if pairs else "failed", subject, told)
+    for poll in found:
+        if len(poll):
+            yield from _decoded(config, subject, decoder.predictions(poll, now), references)
 
 
 def _files(
@@ -239,12 +270,21 @@ def _events(
         origin=lambda message: samples[message][0],
     )
     now = SystemClock().now()
+    joining = pairing(spec.encoding, config.limits)
+    if joining is not None:
+        messages = joining.take(messages, now)
     try:
         read = decoder.predictions if stream == "predictions" else decoder.labels
         decoded = read(messages, now)
     except ObserverError as error:  # a schema registry that does not answer
         yield Line("failed", subject, str(error))
         return
+    yield from _decoded(config, subject, decoded, references)
+
+
+def _decoded(
+    config: Config, subject: str, decoded: Decoded, references: Mapping[str, Reference]
+) -> Iterator[Line]:
     yield from _accepted(config, subject, decoded, references)
     if decoded.rejected:
         first = decoded.rejected[0]

@@ -37,6 +37,7 @@ _COMMANDS = {
     "backtest": "Replay history under the policy: what would have paged?",
     "explain": "Say what changed in a window, and what it goes with.",
     "export": "Hand a window to another package: evidently's report.",
+    "map": "Propose which tensors of a model server are features and answers.",
     "reference": "Build, look at and accept reference profiles.",
     "incident": "Close the incidents of a model's version.",
     "actions": "Actions about findings: see, approve, reject, hold.",

@@ -1,4 +1,4 @@
-"""Bytes <-> columnar batches: JSON, Arrow IPC and Avro events."""
+"""Bytes <-> columnar batches: JSON, Arrow IPC and Avro events, requests and responses of model servers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from observer.codecs.arrow import ArrowCodec
 from observer.codecs.auto import AutoCodec
 from observer.codecs.avro import AvroCodec, SchemaRegistry
 from observer.codecs.base import Codec, Limits
+from observer.codecs.inference import READERS, InferenceCodec, Pairing
+from observer.codecs.inference.mapping import load
 from observer.codecs.json import JsonCodec
 from observer.model import Schema, Stream
+from observer.ports import Checkpoints
 
 __all__ = [
     "ArrowSpec",
@@ -21,10 +24,15 @@ __all__ = [
     "AvroSpec",
     "Codec",
     "CodecSpec",
+    "InferenceSpec",
     "JsonSpec",
+    "KserveEventsSpec",
     "Limits",
+    "Pairing",
     "RegistrySpec",
+    "SeldonTopicsSpec",
     "codec",
+    "pairing",
 ]
 
 
@@ -87,11 +95,37 @@ class AutoSpec(_Spec):
     """For Avro messages; without it they are rejected."""
 
 
-CodecSpec = Annotated[JsonSpec | ArrowSpec | AvroSpec | AutoSpec, Field(discriminator="type")]
+class InferenceSpec(_Spec):
+    """Requests and responses, which become events in pairs."""
+
+    mapping: Path
+    """File that says which tensors are features, prediction and scores; `observer map infer` proposes one."""
+    wait: float = Field(default=300.0, gt=0, le=86_400)
+    """Seconds of event time that a request waits for its response, or the reverse."""
+    pending_bytes: int = Field(default=256 << 20, gt=0)
+    """Memory for those that wait; beyond it the oldest are rejected."""
+
+
+class KserveEventsSpec(InferenceSpec):
+    """CloudEvents of KServe's inference logger."""
+
+    type: Literal["kserve"] = "kserve"
+
+
+class SeldonTopicsSpec(InferenceSpec):
+    """Pipelines or models of Seldon Core 2: a topic is named without `.inputs` and `.outputs`."""
+
+    type: Literal["seldon"] = "seldon"
+
+
+CodecSpec = Annotated[
+    JsonSpec | ArrowSpec | AvroSpec | AutoSpec | KserveEventsSpec | SeldonTopicsSpec,
+    Field(discriminator="type"),
+]
 
 
 def codec(
-    spec: JsonSpec | ArrowSpec | AvroSpec | AutoSpec,
+    spec: JsonSpec | ArrowSpec | AvroSpec | AutoSpec | InferenceSpec,
     schemas: Mapping[str, Schema],
     limits: Limits | None = None,
     *,
@@ -117,7 +151,11 @@ def codec(
         A schema file cannot be read.
     Permanent
         A schema file holds no Avro schema.
+    ConfigError
+        A mapping is wrong.
     """
+    if isinstance(spec, InferenceSpec):
+        return InferenceCodec(schemas, load(spec.mapping), limits, learn_unknown=learn_unknown)
     if isinstance(spec, JsonSpec):
         return JsonCodec(schemas, limits, learn_unknown=learn_unknown)
     if isinstance(spec, ArrowSpec):
@@ -134,6 +172,26 @@ def codec(
         JsonCodec(schemas, limits, learn_unknown=learn_unknown),
         ArrowCodec(schemas, limits, learn_unknown=learn_unknown, default_model=spec.default_model),
         AvroCodec(schemas, limits, learn_unknown=learn_unknown, fetch=registry),
+    )
+
+
+def pairing(spec: CodecSpec, limits: Limits, state: Checkpoints | None = None) -> Pairing | None:
+    """What pairs a stream's messages before the codec reads them; None for codecs whose messages are whole.
+
+    Parameters
+    ----------
+    state : Checkpoints or None
+        Keeps over a restart what waits for its other half; None to forget it.
+    """
+    if not isinstance(spec, KserveEventsSpec | SeldonTopicsSpec):
+        return None
+    return Pairing(
+        READERS[spec.type],
+        state,
+        wait=spec.wait,
+        pending_bytes=spec.pending_bytes,
+        max_bytes=limits.max_message_bytes,
+        max_ahead=limits.max_ahead,
     )
 
 

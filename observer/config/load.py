@@ -11,6 +11,7 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from observer.codecs import InferenceSpec, SeldonTopicsSpec
 from observer.config.document import Document, Place, read, syntax
 from observer.config.problems import explain
 from observer.config.schema import Config, StreamConfig, settled
@@ -71,7 +72,7 @@ def _validate(document: Document) -> tuple[Config | None, list[tuple[Place, str]
         config = Config.model_validate(data)
     except ValidationError as error:
         return None, list(explain(error.errors(include_url=False), document, data))
-    return config, list(_feedback(config))
+    return config, [*_readable(config), *_feedback(config)]
 
 
 def _with_openslo(config: Config) -> Config:
@@ -90,6 +91,16 @@ def _with_openslo(config: Config) -> Config:
     return config.model_copy(update={"models": models})
 
 
+def _readable(config: Config) -> Iterator[tuple[Place, str]]:
+    """Encodings that are not for every stream, nor for every source."""
+    if isinstance(config.predictions.encoding, SeldonTopicsSpec) and not config.predictions.topics:
+        told = "'seldon' needs the keys and headers of messages; accepted: type kafka"
+        yield ("predictions", "encoding"), told
+    if config.labels is not None and isinstance(config.labels.encoding, InferenceSpec):
+        told = f"{config.labels.encoding.type!r} holds no labels; accepted: json, arrow, avro, auto"
+        yield ("labels", "encoding"), told
+
+
 def _feedback(config: Config) -> Iterator[tuple[Place, str]]:
     """Streams must feed neither each other nor, by what they reject, themselves."""
     streams: dict[Stream, StreamConfig | None] = {"predictions": config.predictions, "labels": config.labels}
@@ -104,14 +115,14 @@ def _feedback(config: Config) -> Iterator[tuple[Place, str]]:
         case FilesSpec() as one, FilesSpec() as other if one.path == other.path:
             yield ("labels", "path"), f"{one.path!r} {another} path"
         case KafkaSpec() as one, KafkaSpec() as other if one.brokers == other.brokers:
-            if one.topic == other.topic:
-                yield ("labels", "topic"), f"{one.topic!r} {another} topic"
+            if both := set(one.topics) & set(other.topics):
+                yield ("labels", "topic"), f"{min(both)!r} {another} topic"
                 return
-            if one.dead_letters == other.topic:
-                told = f"{other.topic!r} is read as labels; accepted: another topic"
+            if one.dead_letters in other.topics:
+                told = f"{one.dead_letters!r} is read as labels; accepted: another topic"
                 yield ("predictions", "dead_letters"), told
-            if other.dead_letters == one.topic:
-                yield ("labels", "dead_letters"), f"{one.topic!r} {another} topic"
+            if other.dead_letters in one.topics:
+                yield ("labels", "dead_letters"), f"{other.dead_letters!r} {another} topic"
 
 
 def _matches(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

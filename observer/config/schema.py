@@ -28,7 +28,7 @@ from detectors.evidence.alarm import Budget
 from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.spec import ActionsSpec
 from observer.actions.targets import TargetSpec, kind_of
-from observer.codecs import AutoSpec, CodecSpec, Limits
+from observer.codecs import AutoSpec, CodecSpec, Limits, SeldonTopicsSpec
 from observer.exporters.alertmanager import AlertmanagerSpec
 from observer.judge import Attention, JudgeSpec
 from observer.model import Stream
@@ -70,6 +70,15 @@ class StreamConfig(_Section):
     encoding: Annotated[CodecSpec, BeforeValidator(_by_type)] = AutoSpec()
     """How messages are encoded: a type alone, as in `encoding: json`, or a mapping. By default the first byte
     of each message tells."""
+
+    @property
+    def topics(self) -> tuple[KafkaSpec, ...]:
+        """The Kafka topics that are read, a spec each; none for files."""
+        if not isinstance(self.source, KafkaSpec):
+            return ()
+        return self.source.each(
+            (".inputs", ".outputs") if isinstance(self.encoding, SeldonTopicsSpec) else ("",)
+        )
 
     @model_validator(mode="before")
     @classmethod

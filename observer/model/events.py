@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -24,6 +24,9 @@ REASONS = (
     "time_invalid",  # no time that can be read, or one outside 1970..2200
     "time_in_future",  # further ahead of the clock than `max_ahead`
     "too_large",  # more bytes, rows or columns than the limits allow
+    "unmatched",  # a request without its response, or the reverse, in the time that a half waits
+    "failed",  # a request that was answered with an error
+    "overflow",  # a request or response for which there was no room while it waited for the other
 )
 """Every reason for which an event can be rejected: metric label, dead-letter header and log alike."""
 
@@ -50,6 +53,23 @@ class Origin:
 
     def __str__(self) -> str:
         return f"{self.source}[{self.partition}]@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelopes:
+    """What a broker keeps beside the payloads of messages.
+
+    Attributes
+    ----------
+    headers : sequence
+        Names and values of each message; None without any.
+    times : int64[n]
+        The broker's timestamps, milliseconds; negative where there is none.
+    """
+
+    headers: Sequence[Sequence[tuple[str, bytes | None]] | None]
+    keys: Sequence[bytes | None]
+    times: Ints
 
 
 @dataclass(slots=True)
@@ -82,6 +102,8 @@ class Messages:
     """The source has ended: a file was read to its end (a Kafka topic never does)."""
     lost: Mapping[Partition, int] = field(default_factory=dict)
     """Messages newly found to have been deleted unread; at least so many."""
+    envelopes: Envelopes | None = None
+    """Of the messages, where the source was asked for them."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -96,6 +118,8 @@ class Rejected:
     reason: str
     detail: str
     model: str = ""
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    """Those that the payload came with, where they are needed to read it again."""
 
 
 @dataclass(slots=True)

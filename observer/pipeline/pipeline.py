@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detectors.base import Ints
 from detectors.summaries.packing import unpack
-from observer.codecs import Codec
+from observer.codecs import Codec, Pairing
 from observer.labels import LabelJoin
 from observer.metrics import Counters, catalog
 from observer.model import (
@@ -47,6 +47,8 @@ class Pipeline:
         Stream and schemas by model -> a codec.
     judges : callable
         Model name -> its judge.
+    pairing : Pairing or None
+        Joins halves of predictions before the codec reads them.
     join : LabelJoin or None
         Shared by all monitors.
     horizon : int
@@ -63,6 +65,7 @@ class Pipeline:
         codecs: Callable[[Stream, Mapping[str, Schema]], Codec],
         judges: Callable[[str], Judge],
         state: Checkpoints,
+        pairing: Pairing | None = None,
         join: LabelJoin | None,
         horizon: int,
         slack: int,
@@ -78,6 +81,7 @@ class Pipeline:
         self._new_codec = codecs
         self._judges = judges
         self._state = state
+        self._pairing = pairing
         self._dead_letters = dead_letters
         self._objectives = objectives
         self._counters = counters
@@ -156,16 +160,25 @@ class Pipeline:
             if decoded.rejected:
                 self._reject(stream, decoded.rejected)
             self._count_source(stream, messages)
+            if stream == "predictions" and self._pairing is not None:
+                # After the events: none is late because its own response is in the same poll.
+                watermarks.advance(messages.partitions, *self._pairing.progress, now)
         for partition, count in messages.lost.items():
             where = (stream, partition.source, str(partition.number))
             self._counters.add(catalog.SOURCE_LOST, where, count)
         watermarks.note_caught_up(messages.partitions, messages.caught_up)
         watermarks.finished = messages.finished
+        if stream == "predictions" and self._pairing is not None:
+            self._pairing.expire(watermarks.current(now))
+            if refused := self._pairing.refused():
+                self._reject(stream, refused)
         self.positions.update(messages.positions)
 
     def _decode(self, messages: Messages, now: float) -> Decoded:
         """Decode predictions; of a version that is met for the first time every feature is looked at."""
         before = self._schemas
+        if self._pairing is not None:
+            messages = self._pairing.take(messages, now)
         decoded = self._codecs["predictions"].predictions(messages, now)
         dropped = {
             batch.model: self._monitor(batch.model).meet(batch.version) for batch in decoded.predictions
@@ -283,6 +296,8 @@ class Pipeline:
             monitor.save()
             self._judges(monitor.name).save()
         self._objectives.save()
+        if self._pairing is not None:
+            self._pairing.save()
         reached = {p: t for w in self.watermarks.values() for p, t in w.reached().items()}
         partitions = [
             [*partition, self.positions.get(partition), reached.get(partition)]

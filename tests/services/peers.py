@@ -26,6 +26,7 @@ _PACKAGES = {
     "airflow": (sys.executable, "'apache-airflow==3.3.2'"),
     "actions": (sys.executable, "'kfp==2.17.0' 'cloudevents==2.2.0'"),
     "feast": (sys.executable, FEAST),
+    "ingestion": (sys.executable, "'mlserver==1.7.1' 'tritonclient[grpc,http]==2.73.0' 'cloudevents==2.2.0'"),
     "client": (sys.executable, "'kserve==0.21.0' pandas polars pyarrow"),
 }
 NAMES = tuple(_PACKAGES)

@@ -17,6 +17,17 @@ EVENTS = Metric(
 EVENTS_REJECTED = Metric(
     "observer_events_rejected_total", "counter", ("stream", "reason"), "", "Events rejected, by reason."
 )
+HALVES_WAITING = Metric(
+    "observer_halves_waiting",
+    "gauge",
+    (),
+    "",
+    "Requests and responses of model servers that wait for their other half; those that wait too long are "
+    "rejected, and so are the oldest when there is no room.",
+)
+HALVES_WAITING_BYTES = Metric(
+    "observer_halves_waiting_bytes", "gauge", (), "bytes", "Memory that waiting requests and responses hold."
+)
 SPOILED_VALUES = Metric(
     "observer_feature_values_spoiled_total",
     "counter",
@@ -122,6 +133,8 @@ STREAM_SECTIONS = {
     "Events": (
         EVENTS,
         EVENTS_REJECTED,
+        HALVES_WAITING,
+        HALVES_WAITING_BYTES,
         SPOILED_VALUES,
         DROPPED_VALUES,
         NAMES_DROPPED,

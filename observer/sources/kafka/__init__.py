@@ -2,7 +2,8 @@
 
 from observer.sources.kafka.dead_letters import KafkaDeadLetters
 from observer.sources.kafka.range import KafkaRange, bound
-from observer.sources.kafka.report import DeadLetterReport, TopicReport, describe
+from observer.sources.kafka.report import DeadLetterReport, TopicReport, describe, newest
+from observer.sources.kafka.several import SeveralTopics
 from observer.sources.kafka.source import KafkaSource
 from observer.sources.kafka.spec import KafkaSecurity, KafkaSpec
 
@@ -13,7 +14,9 @@ __all__ = [
     "KafkaSecurity",
     "KafkaSource",
     "KafkaSpec",
+    "SeveralTopics",
     "TopicReport",
     "bound",
     "describe",
+    "newest",
 ]

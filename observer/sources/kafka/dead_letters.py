@@ -53,7 +53,8 @@ class KafkaDeadLetters:
 
     Headers, all text: `observer-reason`, `observer-detail`, `observer-origin` (`topic[partition]@offset`),
     `observer-model` (may be empty) and, on a payload that was cut, `observer-truncated` with its full
-    size in bytes. After a crash a letter may be written twice, never lost.
+    size in bytes; before them those that a `Rejected` brings. After a crash a letter may be written twice,
+    never lost.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class KafkaDeadLetters:
             }
             # Text from a broken payload may hold halves of surrogate pairs.
             texts = [(name, value.encode(errors="replace")) for name, value in headers.items()]
-            self._send(_Letter(one.payload, [*texts], len(one.payload)).cut(MAX_BYTES))
+            self._send(_Letter(one.payload, [*one.headers, *texts], len(one.payload)).cut(MAX_BYTES))
         self._call(lambda: self._producer.poll(0))
 
     def flush(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from observer.model import Origin, Partition, Stream
+from observer.model import Messages, Origin, Partition, Stream
 from observer.sources.kafka import dead_letters
 from observer.sources.kafka.client import ACCESS_DENIED, UNKNOWN, Trouble, connect, explain
 from observer.sources.kafka.source import KafkaSource
@@ -92,6 +93,32 @@ def describe(spec: KafkaSpec, stream: Stream, sample: int = 1) -> TopicReport:
         samples=tuple(samples[:sample]),
         dead_letters=_dead_letters(spec, spec.dead_letters) if spec.dead_letters else None,
     )
+
+
+def newest(specs: Sequence[KafkaSpec], stream: Stream, count: int) -> list[Messages]:
+    """The newest messages of some topics, up to `count` of each partition, with their envelopes.
+
+    A poll may hold a little more, or what came meanwhile; raises as `KafkaSource.open` does.
+    """
+    polls: list[Messages] = []
+    for spec in specs:
+        source = KafkaSource(spec, stream)
+        try:
+            source.open({})
+            offsets = source.bounds()
+        finally:
+            source.close()
+        source = KafkaSource(spec, stream, envelopes=True)
+        try:
+            source.open({place: max(first, end - count) for place, (first, end) in offsets.items()})
+            for _ in range(_ROUNDS):
+                messages = source.poll(len(offsets) * (count + 1), _ROUND_SECONDS)
+                polls += [messages] if len(messages) else []
+                if len(messages.caught_up) == len(offsets):
+                    break
+        finally:
+            source.close()
+    return polls
 
 
 def _dead_letters(spec: KafkaSpec, topic: str) -> DeadLetterReport:

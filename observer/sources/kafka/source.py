@@ -19,7 +19,7 @@ from confluent_kafka import (
 )
 
 from observer.errors import Permanent, Retryable
-from observer.model import Messages, Origin, Partition, Stream
+from observer.model import Envelopes, Messages, Origin, Partition, Stream
 from observer.sources.kafka.client import UNKNOWN, Settings, Trouble, connect, explain, log
 from observer.sources.kafka.spec import KafkaSpec
 
@@ -52,6 +52,11 @@ class KafkaSource:
     Positions come from the caller, and are committed to the group for lag tools only. A saved position
     that the broker no longer has is counted in `gaps`, and reading goes on from the earliest message.
 
+    Parameters
+    ----------
+    envelopes : bool
+        Whether headers, keys and timestamps are given with the messages; they cost a little.
+
     Attributes
     ----------
     gaps : dict of Partition to int
@@ -59,7 +64,8 @@ class KafkaSource:
         known, because the topic was created anew.
     """
 
-    def __init__(self, spec: KafkaSpec, stream: Stream) -> None:
+    def __init__(self, spec: KafkaSpec, stream: Stream, *, envelopes: bool = False) -> None:
+        self._envelopes = envelopes
         self.gaps: dict[Partition, int] = {}
         self._told: dict[Partition, int] = {}
         self._spec = spec
@@ -172,6 +178,7 @@ class KafkaSource:
             origin=origin,
             caught_up=frozenset(self._caught_up),
             lost={place: gap for place, gap in lost.items() if gap},
+            envelopes=_envelopes(records) if self._envelopes else None,
         )
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
@@ -352,3 +359,12 @@ class KafkaSource:
         if text and text != self._commit_error:
             log.warning("positions cannot be committed to group %s: %s", self._spec.group, text)
         self._commit_error = text
+
+
+def _envelopes(records: list[Message]) -> Envelopes:
+    stamps = (stamp for _, stamp in map(Message.timestamp, records))
+    return Envelopes(
+        cast("list[list[tuple[str, bytes | None]] | None]", list(map(Message.headers, records))),
+        cast("list[bytes | None]", list(map(Message.key, records))),
+        np.fromiter(stamps, np.int64, len(records)),
+    )

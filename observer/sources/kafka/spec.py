@@ -92,7 +92,7 @@ class KafkaSecurity(BaseModel):
 
 
 class KafkaSpec(BaseModel):
-    """One topic that carries one stream of events.
+    """One topic that carries one stream of events, or several.
 
     Attributes
     ----------
@@ -100,6 +100,8 @@ class KafkaSpec(BaseModel):
         `host:port`, several with commas.
     topic : str
         Its name.
+    more_topics : list of str
+        Further topics of the same stream.
     group : str
         Consumer group to which positions are committed, for lag tools only; nothing is resumed from it.
     start : str
@@ -116,6 +118,7 @@ class KafkaSpec(BaseModel):
     type: Literal["kafka"] = "kafka"
     brokers: str
     topic: TopicName
+    more_topics: tuple[TopicName, ...] = ()
     group: str = Field(default="observer", min_length=1)
     security: KafkaSecurity = KafkaSecurity()
     start: Literal["earliest", "latest"] = "earliest"
@@ -151,6 +154,22 @@ class KafkaSpec(BaseModel):
 
     @model_validator(mode="after")
     def _no_loop(self) -> Self:
-        if self.dead_letters == self.topic:
+        if self.dead_letters in self.topics:
             raise ValueError("dead_letters: must differ from topic, or rejected events would come back")
+        if len(set(self.topics)) < len(self.topics):
+            raise ValueError("more_topics: names a topic twice")
         return self
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic of the stream."""
+        return (self.topic, *self.more_topics)
+
+    def each(self, suffixes: tuple[str, ...] = ("",)) -> tuple[KafkaSpec, ...]:
+        """Specs of one topic each: every topic with every suffix; dead letters are the first one's."""
+        names = [f"{topic}{suffix}" for topic in self.topics for suffix in suffixes]
+        letters = [self.dead_letters, *[None] * (len(names) - 1)]
+        return tuple(
+            self.model_copy(update={"topic": name, "more_topics": (), "dead_letters": letter})
+            for name, letter in zip(names, letters, strict=True)
+        )

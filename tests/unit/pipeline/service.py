@@ -154,7 +154,7 @@ def config(folder: Path, **fields: Any) -> Config:
     labels = fields.pop("labels", None)
     return Config.model_validate(
         {
-            "predictions": unused,
+            "predictions": {**unused, **fields.pop("predictions", {})},
             "labels": None if labels is None else {**unused, **labels},
             "state": {"path": folder / "state"},
             **fields,
