@@ -157,7 +157,7 @@ def test_the_views_schema_is_the_references_and_tells_drift_from_none(
         ran = observer("replay", "-c", "observer.yaml", "--predictions", f"{name}.ndjson", "--json")
         assert ran.code == 0, ran.err
         findings = [line for line in ran.lines if line["kind"] == "finding"]
-        columns = {line.get("column") for line in findings}
+        columns = {line["subject"] for line in findings}
         if shift:
             assert {"spend", "plan"} <= columns, ran.out
         else:
