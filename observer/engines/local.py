@@ -30,8 +30,11 @@ class Pace:
     batch_bytes: int = 8 << 20
     """and about how many bytes: more would leave the processor's caches."""
     learning_batch: int = 1_000
+    learning_bytes: int = 128 << 10
     """The same while something is being learnt: windows have to close between polls, lest all that one poll
     holds be learnt from, and events are decoded with everything they hold."""
+    first: int = 16
+    """Messages of the first poll, before their size is known: a batch may hold weeks of a small model."""
     wait: float = 0.05
     """How long a poll gathers."""
     checkpoint_every: float = 10.0
@@ -74,7 +77,7 @@ class LocalEngine:
         self._turned = turned
         self._pace = pace or Pace()
         self._orders = orders or Orders()
-        self._limits = dict.fromkeys(sources, self._pace.batch)
+        self._sizes: dict[Stream, int] = {}
         self.last_checkpoint: float | None = None
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -109,15 +112,18 @@ class LocalEngine:
     def _poll(self, stopping: Callable[[], bool]) -> None:
         """One poll of every stream; only an idle turn waits for the second stream."""
         busy = False
-        limit = self._pace.learning_batch if self._pipeline.learning else self._pace.batch
+        pace, learning = self._pace, self._pipeline.learning
+        most = pace.learning_batch if learning else pace.batch
+        most_bytes = pace.learning_bytes if learning else pace.batch_bytes
         for stream, source in self._sources.items():
             if self._pipeline.watermarks[stream].finished:
                 continue
-            messages = source.poll(min(limit, self._limits[stream]), 0.0 if busy else self._pace.wait)
+            size = self._sizes.get(stream)
+            limit = min(max(most_bytes // size, 1) if size else pace.first, most)
+            messages = source.poll(limit, 0.0 if busy else pace.wait)
             busy = busy or len(messages) > 0
             if len(messages):
-                size = sum(map(len, messages.values)) // len(messages) + 1
-                self._limits[stream] = max(min(self._pace.batch_bytes // size, self._pace.batch), 1)
+                self._sizes[stream] = sum(map(len, messages.values)) // len(messages) + 1
             decoded = self._decode(stream, messages, stopping)
             if decoded is not None:
                 self._pipeline.take(stream, messages, decoded, self._clock.now())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from observer.app import Service
@@ -120,6 +122,41 @@ def test_polls_are_small_while_something_is_learnt(tmp_path):
     assert "learning" not in statuses[4:]
 
 
+def test_batches_are_as_small(tmp_path):
+    """A message may hold a thousand rows, and a poll of as many messages as of JSON the whole backlog."""
+    window = {"size": "1m", "lateness": "0s", "min_events": 1}
+    spec = {"reference": {"windows": 2, "rows": 100}, "window": window}
+    n = 100_000
+    table = pa.table(
+        {
+            "id": [str(i) for i in range(n)],
+            "model": ["m"] * n,
+            "time": [START + 60 * i for i in range(n)],
+            "x": np.arange(n) % 7.0,
+            "prediction": ["a"] * n,
+        }
+    )
+    messages = []
+    for part in table.to_batches(max_chunksize=500):
+        out = pa.BufferOutputStream()
+        with pa.ipc.new_stream(out, table.schema) as stream:
+            stream.write_batch(part)
+        messages.append(out.getvalue().to_pybytes())
+    reports = Recorder()
+    with Service(
+        config(tmp_path, defaults=spec),
+        Ticking(),
+        sources={"predictions": MemorySource("predictions", {0: messages}, size=10**6)},
+        dead_letters={"predictions": Letters()},
+        reports=[reports],
+        serve=False,
+    ) as one:
+        one.run(after(60))
+    statuses = [report.status for report in reports.windows]
+    assert len(statuses) >= 90
+    assert statuses.count("learning") < 15
+
+
 def test_results_become_visible_at_their_pace(tmp_path):
     with service(tmp_path, publish_every=0.0) as one:
         one.run(after(3))
@@ -131,13 +168,13 @@ def test_results_become_visible_at_their_pace(tmp_path):
 
 
 def test_polls_are_bounded_by_bytes(tmp_path):
-    with service(tmp_path, batch=100, batch_bytes=1000) as one:
+    with service(tmp_path, first=4, batch=100, batch_bytes=1000, learning_bytes=1000) as one:
         source = one.sources["predictions"]
         asked, poll = [], source.poll
         source.poll = lambda limit, timeout: asked.append(limit) or poll(limit, timeout)
         one.run(after(3))
-    sizes = [len(value) for value in LOG[0][:10]]
-    assert asked[0] == 100
+    sizes = [len(value) for value in LOG[0][:4]]
+    assert asked[0] == 4
     assert asked[1] == 1000 // (sum(sizes) // len(sizes) + 1)
 
 
