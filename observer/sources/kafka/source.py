@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from itertools import compress
 from operator import not_
@@ -29,6 +30,9 @@ ACCESS = "READ and DESCRIBE"
 _ATTEMPTS = 5
 _SECONDS = 3.0
 """How often, and how long each time, a broker is asked before it counts as unreachable."""
+
+CLOSE_SECONDS = 10.0
+"""How long `close` waits: longer than a commit does for a group coordinator."""
 
 _SETTINGS: Settings = {
     "enable.auto.commit": False,
@@ -222,9 +226,16 @@ class KafkaSource:
         return {self._partitions[place.partition]: place.offset for place in found}
 
     def close(self) -> None:
-        """Stop reading; commits on their way are given a moment to arrive."""
+        """Stop reading; commits on their way are given a moment to arrive.
+
+        Without brokers librdkafka may wait for ever: then it is left behind, and ends with the process.
+        """
         if self._consumer is not None:
-            self._consumer.close()
+            closing = threading.Thread(target=self._consumer.close, name="kafka close", daemon=True)
+            closing.start()
+            closing.join(CLOSE_SECONDS)
+            if closing.is_alive():
+                log.warning("Kafka topic %s: left without a farewell", self._spec.topic)
             self._consumer = None
 
     def _open(self) -> Consumer:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 from confluent_kafka import Consumer, KafkaError
@@ -98,3 +99,23 @@ def test_an_unopened_source_has_no_lag_and_closes():
     source = KafkaSource(PLAIN, "labels")
     assert source.lag() == {}
     source.close()
+
+
+def test_closing_waits_no_longer_than_brokers_may_take(monkeypatch, caplog):
+    """Without a broker librdkafka's close may never return."""
+    reached, free = threading.Event(), threading.Event()
+
+    class Stuck:
+        def close(self) -> None:
+            reached.set()
+            free.wait(30)
+
+    monkeypatch.setattr("observer.sources.kafka.source.CLOSE_SECONDS", 0.01)
+    source = KafkaSource(PLAIN, "labels")
+    source._consumer = Stuck()
+    source.close()
+    assert reached.wait(30)
+    assert not free.is_set()
+    assert "left without a farewell" in caplog.text
+    free.set()
+    source.close()  # nothing is open any more
