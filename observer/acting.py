@@ -129,7 +129,14 @@ class Acting:
 
     def rolling(self) -> list[dict[str, Any]]:
         """Every model's latest rollout."""
-        return [rollout_shown(one, said) for one, said in self._ready().rollouts.all()]
+        control = self._ready()
+        return [
+            {
+                **rollout_shown(one, said),
+                "notes": [row._asdict() for row in control.engine.ledger.notes.get(one.id, ())],
+            }
+            for one, said in control.rollouts.all()
+        ]
 
     # What people decide: carried out by the loop's thread
 
@@ -146,12 +153,12 @@ class Acting:
             rollouts, now = self._ready().rollouts, self._now()
             if what == "start":
                 champion, challenger = str(body.get("champion", "")), str(body.get("challenger", ""))
-                started = rollouts.start(model, champion, challenger, now)
+                started = rollouts.start(model, champion, challenger, now, actor)
                 return f"{model}: rollout of {started.challenger} against {started.champion} starts"
             if what == "pause":
-                return rollouts.pause(model, actor)
+                return rollouts.pause(model, actor, now)
             if what == "resume":
-                return rollouts.resume(model, now)
+                return rollouts.resume(model, actor, now)
             if what == "promote":
                 return rollouts.promote(model, actor, now)
             if what == "abort":

@@ -206,7 +206,8 @@ class Control:
         if order.kind == "retrain" and action.state == "succeeded" and version and wanted:
             champion = str(order.parameters.get("version", ""))
             try:
-                self.rollouts.start(order.model, champion, version, action.rows[-1].at)
+                why = f"retrained by {action.id}"
+                self.rollouts.start(order.model, champion, version, action.rows[-1].at, why=why)
             except ConfigError as error:
                 log.warning("no rollout after retraining: model=%s %s", order.model, error)
 

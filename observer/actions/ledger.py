@@ -52,6 +52,11 @@ EVENTS: Final[Mapping[str, State | None]] = {
 }
 """Every kind of row, and the state that it leaves the action in."""
 
+NOTES: Final = frozenset({"rollout_started", "rollout_paused", "rollout_resumed", "rollout_ended"})
+"""Rows about a rollout that order nothing, under its id."""
+NOTED: Final = 100
+"""Rollouts whose notes are held in memory, and how many of each, the latest."""
+
 GENESIS: Final = "0" * 64
 KEPT: Final = 5_000
 """Ended actions that are held in memory, the latest; older ones are read from the store when asked for."""
@@ -178,6 +183,8 @@ class Ledger:
         """By id, in the order of their intents: those that are open, and the latest of those that ended."""
         self.fired: dict[tuple[str, str], float] = {}
         """When each model's rules fired last, seconds since the epoch."""
+        self.notes: dict[str, deque[LedgerRow]] = {}
+        """What was noted of rollouts, by id."""
         self.head = GENESIS
         self.length = 0
         self._unsure = False
@@ -240,7 +247,16 @@ class Ledger:
         """Actions to which something can still happen."""
         return [action for action in self.actions.values() if not action.final]
 
+    def _note(self, row: LedgerRow) -> None:
+        self.notes.setdefault(row.action, deque(maxlen=NOTED)).append(row)
+        if len(self.notes) > NOTED:
+            del self.notes[next(iter(self.notes))]
+        self.head, self.length = row.hash, row.number
+
     def _apply(self, row: LedgerRow) -> None:
+        if row.event in NOTES:
+            self._note(row)
+            return
         if row.event == "intended":
             order = Order.from_json(row.data["order"])
             self.actions[row.action] = Action(order)

@@ -12,7 +12,7 @@ from observer.actions.cohorts import Pairs
 from observer.actions.engine import SELF, ActionEngine
 from observer.actions.gate import Gate, WebGate
 from observer.actions.ledger import Action
-from observer.actions.rollout import Rollout, Step
+from observer.actions.rollout import Result, Rollout, Step
 from observer.actions.rollout_spec import GateSpec, RolloutSpec
 from observer.actions.spec import GuardSpec
 from observer.errors import ConfigError
@@ -100,7 +100,9 @@ class Rollouts:
 
     # People
 
-    def start(self, model: str, champion: str, challenger: str, now: float) -> Rollout:
+    def start(
+        self, model: str, champion: str, challenger: str, now: float, actor: str = SELF, why: str = ""
+    ) -> Rollout:
         """Begin one; raises `ConfigError` when it cannot be."""
         spec = self.specs(model)
         running = self._running.get(model)
@@ -118,9 +120,9 @@ class Rollouts:
                 [f"model {model}: target {spec.target} {there}; accepted: one that gives it 0%"]
             )
         rollout = Rollout(model, champion, challenger, spec, now, seen=now)
+        self._note(rollout, "started", actor, now, why or f"{challenger} against {champion}")
         self._save(rollout)
         self._add(rollout)
-        log.info("rollout starts: id=%s champion=%s challenger=%s", rollout.id, champion, challenger)
         return rollout
 
     def of(self, model: str) -> Rollout:
@@ -134,14 +136,23 @@ class Rollouts:
         """Every rollout, and the last decision about it in words."""
         return [(running.rollout, running.said) for running in self._running.values()]
 
-    def pause(self, model: str, actor: str) -> str:
+    def pause(self, model: str, actor: str, now: float) -> str:
         """Stop advancing."""
-        return self._change(model, lambda rollout: rollout.pause(f"by {actor}"), "paused")
+        rollout = self._open(model).rollout
+        self._pause(rollout, f"by {actor}", now, actor)
+        return f"{model}: rollout of {rollout.challenger} paused"
 
-    def resume(self, model: str, now: float) -> str:
+    def resume(self, model: str, actor: str, now: float) -> str:
         """Go on."""
-        self._open(model).last_order = ""
-        return self._change(model, lambda rollout: rollout.resume(now), "goes on")
+        running = self._open(model)
+        rollout = running.rollout
+        self._note(
+            rollout, "resumed", actor, now, f"it was paused: {rollout.paused}" if rollout.paused else ""
+        )
+        running.last_order = ""
+        rollout.resume(now)
+        self._save(rollout)
+        return f"{model}: rollout of {rollout.challenger} goes on"
 
     def promote(self, model: str, actor: str, now: float) -> str:
         """Give the challenger all traffic, whatever the evidence."""
@@ -155,18 +166,37 @@ class Rollouts:
         running = self._open(model)
         self._withdraw(running, actor, now)
         if kind == "rollback" and not self._ever_set(running.rollout):
-            running.rollout.result = "aborted"
-            self._save(running.rollout)
+            self._end(running.rollout, "aborted", now, actor)
             return f"{model}: rollout of {running.rollout.challenger} aborted before it got any traffic"
         step = Step("promote" if kind == "promote" else "rollback", share, "by_hand", f"by {actor}")
         self._order(running, step, now, actor)
         return f"{model}: {kind} ordered"
 
-    def _change(self, model: str, change: Callable[[Rollout], None], words: str) -> str:
-        running = self._open(model)
-        change(running.rollout)
-        self._save(running.rollout)
-        return f"{model}: rollout of {running.rollout.challenger} {words}"
+    def _pause(self, rollout: Rollout, reason: str, now: float, actor: str = SELF) -> None:
+        self._note(rollout, "paused", actor, now, reason)
+        rollout.pause(reason)
+        self._save(rollout)
+
+    def _end(self, rollout: Rollout, result: Result, now: float, actor: str = SELF) -> None:
+        if rollout.result:
+            return
+        self._note(rollout, "ended", actor, now, result)
+        rollout.result = result
+        self._save(rollout)
+
+    def _note(self, rollout: Rollout, event: str, actor: str, now: float, detail: str) -> None:
+        """A row of the ledger, before anything changes."""
+        data = {"model": rollout.model, "share": rollout.share, "detail": detail[:500]}
+        self.engine.ledger.append(rollout.id, f"rollout_{event}", actor, now, data)
+        decision(
+            log,
+            f"rollout {event}",
+            id=rollout.id,
+            model=rollout.model,
+            actor=actor,
+            share=rollout.share,
+            reason=detail,
+        )
 
     def _open(self, model: str) -> _Running:
         rollout = self.of(model)
@@ -236,11 +266,9 @@ class Rollouts:
                     detail=step.detail,
                 )
             if step.verb == "pause":
-                rollout.pause(step.reason)
+                self._pause(rollout, step.reason, now)
             elif step.verb == "finish":
-                rollout.result = rollout.result or "promoted"
-            if step.verb in ("pause", "finish"):
-                self._save(rollout)
+                self._end(rollout, "promoted", now)
             if step.verb in ("advance", "promote", "rollback"):
                 running.asked = (0.0, "")
                 self._order(running, step, now, SELF)
@@ -286,17 +314,16 @@ class Rollouts:
         if action.state == "succeeded" and share != rollout.share:
             if rollout.share == 0 and share == 0:
                 return True
-            rollout.applied(share, now)
             if share == 0:
-                rollout.result = "aborted" if action.order.why.get("reason") == "by_hand" else "rolled_back"
+                by_hand = action.order.why.get("reason") == "by_hand"
+                self._end(rollout, "aborted" if by_hand else "rolled_back", now)
+            rollout.applied(share, now)
             self._save(rollout)
         elif action.state == "succeeded" and share == 0 and not rollout.result:
-            rollout.result = "aborted"
-            self._save(rollout)
+            self._end(rollout, "aborted", now)
         elif action.state != "succeeded" and not rollout.paused:
             foreign = action.rows[-1].data.get("foreign", False)
-            rollout.pause("foreign_change" if foreign else f"{action.order.kind} {action.state}")
-            self._save(rollout)
+            self._pause(rollout, "foreign_change" if foreign else f"{action.order.kind} {action.state}", now)
         return True
 
     def _ever_set(self, rollout: Rollout) -> bool:
@@ -318,8 +345,7 @@ class Rollouts:
         share = self.read(rollout.spec.target)
         if share is not None and abs(share - rollout.share) > 1e-6:
             log.warning("rollout: model=%s %g%% was set, %g%% is there", rollout.model, rollout.share, share)
-            rollout.pause("foreign_change")
-            self._save(rollout)
+            self._pause(rollout, "foreign_change", now)
         elif share is not None:
             running.verified = now
 

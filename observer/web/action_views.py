@@ -125,7 +125,7 @@ class ActionViews:
             "one": _standing(one) if one else None,
             "model": one["model"] if one else actions[0]["model"],
             "charts_of": charts,
-            "story": story.of_rollout(actions),
+            "story": story.of_rollout(actions, one["notes"] if one else ()),
             "open": [action for action in actions if action["state"] not in story.ENDED],
         }
 
@@ -141,12 +141,13 @@ class ActionViews:
                 rollout = next((one for one in self._control.rolling() if one["model"] == model), None)
             except Retryable as error:
                 problem = str(error)
+        notes = rollout["notes"] if rollout else ()
         return {
             "rollout": _standing(rollout) if rollout else None,
             "open_actions": [one for one in actions if one["state"] not in story.ENDED],
             "has_actions": bool(actions),
             "actions_problem": problem,
-            "story": story.of_model(alarms, actions, self._history.began(model), _STORY),
+            "story": story.of_model(alarms, actions, notes, self._history.began(model), _STORY),
         }
 
     def _there(self) -> ControlPlane:

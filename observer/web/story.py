@@ -30,6 +30,10 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "stuck": ("stuck: a person has to look", "bad"),
     "succeeded": ("done, and read back", "good"),
     "failed": ("failed", "bad"),
+    "rollout_started": ("rollout began", "good"),
+    "rollout_paused": ("rollout paused", "person"),
+    "rollout_resumed": ("rollout went on", "good"),
+    "rollout_ended": ("rollout ended", "quiet"),
 }
 """Rows of the ledger: in words, and how they look."""
 ENDED: Final = frozenset({"succeeded", "failed", "rejected", "expired", "stopped"})
@@ -86,21 +90,21 @@ def of_action(action: Mapping[str, Any]) -> list[Entry]:
     return [_row(row, _word(row)) for row in action["rows"]]
 
 
-def of_rollout(actions: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """Every row about the steps of a rollout, in order; those that needed nobody's word without that."""
-    rows = sorted(
-        ((row, action) for action in actions for row in action["rows"]), key=lambda one: one[0]["number"]
-    )
-    return [
+def of_rollout(actions: Iterable[Mapping[str, Any]], notes: Iterable[Mapping[str, Any]] = ()) -> list[Entry]:
+    """Every row about a rollout and its steps, in order; those that needed nobody's word without that."""
+    rows = ((row, action) for action in actions for row in action["rows"])
+    steps = [
         _row(row, f"{_step(action)}: {_word(row)}", action)
         for row, action in rows
         if not (row["event"] == "approved" and row["actor"] == _SELF and action["approval"] == "automatic")
     ]
+    return sorted([*steps, *(_row(row, _word(row)) for row in notes)], key=lambda one: one.number)
 
 
 def of_model(
     findings: Iterable[tuple[str, Finding]],
     actions: Iterable[Mapping[str, Any]],
+    notes: Iterable[Mapping[str, Any]],
     began: Mapping[str, int],
     most: int,
 ) -> list[Entry]:
@@ -116,6 +120,7 @@ def of_model(
             by_itself = row["actor"] == _SELF and action["approval"] == "automatic"
             if row["event"] in _TOLD and not (by_itself and row["event"] in ("intended", "approved")):
                 told.append(_row(row, f"{_step(action)}: {_word(row)}", action))
+    told += [_row(row, _word(row)) for row in notes]
     return sorted(told, key=lambda one: (-one.at, -one.number))[:most]
 
 

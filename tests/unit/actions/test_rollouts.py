@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from observer.actions.cohorts import Pairs
-from observer.actions.ledger import broken
+from observer.actions.ledger import Ledger, broken
 from observer.actions.retrain.events import sign
 from observer.actions.rollout import Rollout
 from observer.actions.rollout_spec import RolloutSpec
@@ -90,17 +90,17 @@ def test_people_start_pause_resume_promote_and_abort() -> None:
     world = World()
     rollouts = world.control.rollouts
     with pytest.raises(ConfigError, match="no rollout"):
-        rollouts.pause("credit", "ann")
+        rollouts.pause("credit", "ann", NOW)
     with pytest.raises(ConfigError, match="two versions"):
         rollouts.start("credit", "v1", "v1", NOW)
     rollouts.start("credit", "v1", "v2", NOW)
     with pytest.raises(ConfigError, match="under way"):
         rollouts.start("credit", "v1", "v3", NOW)
     world.hours(1, 3, 0.05)
-    rollouts.pause("credit", "ann")
+    rollouts.pause("credit", "ann", NOW)
     world.hours(3, 30, 0.05)
     assert world.splitter.share == 1
-    rollouts.resume("credit", NOW + 30 * HOUR)
+    rollouts.resume("credit", "ann", NOW + 30 * HOUR)
     world.hours(30, 34, 0.05)
     assert world.splitter.share > 1
     rollouts.abort("credit", "ann", NOW + 34 * HOUR)
@@ -109,6 +109,18 @@ def test_people_start_pause_resume_promote_and_abort() -> None:
     assert rollouts.of("credit").result == "aborted"
     with pytest.raises(ConfigError, match="over, aborted"):
         rollouts.promote("credit", "ann", NOW)
+    noted = world.control.engine.ledger.notes[rollouts.of("credit").id]
+    assert [(row.event, row.actor) for row in noted] == [
+        ("rollout_started", "observer"),
+        ("rollout_paused", "ann"),
+        ("rollout_resumed", "ann"),
+        ("rollout_ended", "observer"),
+    ]
+    rows = list(world.store.rows())
+    assert broken(rows) is None
+    again = Ledger(world.store)  # after a restart
+    assert again.notes == world.control.engine.ledger.notes
+    assert (again.head, again.length) == (rows[-1].hash, len(rows))
 
 
 def test_a_step_that_waits_at_its_target_is_withdrawn_by_an_abort() -> None:
@@ -173,7 +185,7 @@ def test_a_rejected_step_is_taken_again_after_a_person_resumes() -> None:
     world.control.engine.rule(action.id, "reject", "token:ann", "not now", NOW + 1)
     world.control.tick(NOW + 2)
     assert world.control.rollouts.of("credit").paused == "set_weights rejected"
-    world.control.rollouts.resume("credit", NOW + 3)
+    world.control.rollouts.resume("credit", "ann", NOW + 3)
     world.control.tick(NOW + 4)
     world.control.tick(NOW + 5)
     assert world.kinds == ["set_weights rejected", "set_weights waiting"]

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from observer.actions.ledger import EVENTS, FINAL, State
+from observer.actions.ledger import EVENTS, FINAL, NOTES, State
 from observer.web import story
 from observer.web.action_views import GUARDS, LOOKS, VERBS
 from tests.unit.web.past import fill, site
@@ -57,7 +57,7 @@ def in_order(said: str, *words: str) -> None:
 
 
 def test_every_state_event_and_guard_has_words(seen):
-    assert set(EVENTS) == set(story.EVENTS)
+    assert set(EVENTS) | NOTES == set(story.EVENTS)
     assert set(get_args(State)) == set(LOOKS)
     assert LOOKS.keys() - VERBS.keys() == FINAL | {"sending"}
     assert story.ENDED == FINAL
@@ -111,7 +111,10 @@ def test_a_rollout_tells_its_steps_its_estimate_and_its_end(seen):
         assert low <= at <= high
     assert difference["low"][-1] > 0
     in_order(
-        text(seen, path_of(seen.worse)), "It is over: rolled back.", "Roll-back to 0 %: done, and read back"
+        text(seen, path_of(seen.worse)),
+        "It is over: rolled back.",
+        "Rollout began",
+        "Roll-back to 0 %: done, and read back",
     )
     in_order(text(seen, "/rollouts"), "Under way", "Rolled back")
 
