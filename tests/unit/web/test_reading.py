@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 
-from detectors.summaries.answers import Answers
+from observer.model import AnswerCounts
 from observer.web.endpoints import ENDPOINTS
 from observer.web.openapi import document
 from tests.unit.stores.results import HOUR, START, window
@@ -100,7 +100,7 @@ def test_what_is_not_accepted_is_said(seen, path, told):
 
 def test_a_window_that_counted_answers_is_kept_and_given(tmp_path):
     with site(tmp_path) as one:
-        one.writer.window(replace(window(model="timed", version="1"), answers=Answers(900, 3)))
+        one.writer.window(replace(window(model="timed", version="1"), answers=AnswerCounts(900, 3, (1, 2))))
         assert one.writer.flush(30)
         (found,) = one.get("/api/v1/windows", params={"model": "timed", "version": "1"}).json()
         assert found["rows"] == 900
