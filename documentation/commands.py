@@ -23,7 +23,7 @@ _NUMBERS = {"integer": "whole number", "integer range": "whole number", "float r
 
 def page() -> str:
     """The page in Markdown."""
-    root = click.Context(group, info_name="observer")
+    root = click.Context(group, info_name="observer", **group.context_settings)
     return "\n".join([_INTRODUCTION, *_below(group, root)]).rstrip() + "\n"
 
 

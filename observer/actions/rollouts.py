@@ -22,6 +22,8 @@ from observer.model import QualityReport, WindowReport
 log = logging.getLogger(__name__)
 
 PREFIX = "rollout/"
+GIVE_UP = 3_600.0
+"""Seconds after which a step counts as failed; the rollout pauses then."""
 
 
 class States(Protocol):
@@ -374,7 +376,7 @@ class Rollouts:
             why={"reason": step.reason, "detail": step.detail, "rollout": rollout.id},
             approval=approval,
             created=now,
-            give_up=3_600.0,
+            give_up=GIVE_UP,
         )
         # Known before it is written: a database that fails may have taken the intent.
         running.last_order = order.id

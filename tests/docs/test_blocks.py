@@ -137,7 +137,7 @@ def accepts(words: list[str]) -> None:
     from observer.cli.group import group  # noqa: PLC0415 - it is slow to import
 
     command: click.Command = group
-    context = click.Context(group, info_name="observer")
+    context = click.Context(group, info_name="observer", **group.context_settings)
     while isinstance(command, click.Group):
         _, found, words = command.resolve_command(context, words)
         assert found is not None

@@ -19,6 +19,7 @@ from observer.clock import SystemClock
 from observer.config import Config
 from observer.engines.local import Pace
 from observer.model import Messages, Origin, Partition, Stream
+from observer.ports import Clock
 from observer.rules import thresholds, write
 from tests.services.alertmanager import Alertmanager, Notified, Receiver
 from tests.services.prometheus import Prometheus
@@ -119,8 +120,15 @@ class World:
 class Watching:
     """A service in a thread of its own, which makes, runs and frees it: the state belongs to one thread."""
 
-    def __init__(self, settings: Config, sources: Mapping[str, LiveSource], ended: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Config,
+        sources: Mapping[str, LiveSource],
+        ended: threading.Event,
+        act_by: Clock | None = None,
+    ) -> None:
         self._given = settings, sources, ended
+        self._act_by = act_by
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.service: Service
@@ -137,8 +145,10 @@ class Watching:
     def _run(self) -> None:
         settings, sources, ended = self._given
         letters = {stream: Letters() for stream in sources}
-        pace = Pace(publish_every=0.5)
-        with Service(settings, SystemClock(), sources=sources, dead_letters=letters, pace=pace) as service:
+        pace, by = Pace(publish_every=0.5, act_every=0.25), self._act_by
+        with Service(
+            settings, SystemClock(), sources=sources, dead_letters=letters, pace=pace, act_by=by
+        ) as service:
             self.service = service
             self._ready.set()
             service.run(ended.is_set)

@@ -104,7 +104,9 @@ def settings_of(folder: Path, script: Script) -> Config:
             "segments": [{"tag": "region", "limit": 2}],
             "objectives": {"right": {"indicator": {"type": "correct"}, "target": 0.75, "window": "30d"}},
         }
-    scheduled = {"when": {"every": "1m"}, "do": "retrain", "target": "program", "cooldown": "0s"}
+    # As time is scripted, a day takes a moment.
+    scheduled = {"when": {"every": "2d"}, "do": "retrain", "target": "program", "cooldown": "0s"}
+    scheduled["give_up"] = "300d"
     models["churn"]["actions"] = {
         "rules": [
             {"name": "asks", "approval": "required", **scheduled},
@@ -148,8 +150,9 @@ def world(folder: Path) -> Iterator[tuple[Prometheus, float]]:
     events = EventClock(SystemClock(), start / 1000, SPEED * 3600)
     sources = {stream: DemoSource(script, stream, events) for stream in ("predictions", "labels")}
     began = time.time()
-    with ExitStack() as stack:
-        watching = stack.enter_context(Watching(settings, sources, threading.Event()))
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("observer.actions.rollouts.GIVE_UP", 300 * 86_400.0)
+        watching = stack.enter_context(Watching(settings, sources, threading.Event(), act_by=events))
         address = f"127.0.0.1:{watching.service.server.port}"
         prometheus = stack.enter_context(Prometheus([address]))
         prometheus.wait_for("observer_ledger_rows")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from observer.errors import ObserverError, Permanent, Retryable
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x0B5E_0001
 """Of PostgreSQL's advisory locks: one process at a time changes the schema."""
+_MIGRATING = threading.Lock()
+"""Alembic's context is one for the whole process."""
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
@@ -61,7 +64,7 @@ class Database:
         """
         if self._ready:
             return
-        with self._said(), self._writing.begin() as connection:
+        with _MIGRATING, self._said(), self._writing.begin() as connection:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             script, present = _script(), MigrationContext.configure(connection).get_current_revision()

@@ -21,6 +21,7 @@ from observer.metrics import Counters
 from observer.stores.history.database import Database
 from observer.web.access import Access
 from observer.web.actions import action_routes
+from observer.web.attempts import Attempts
 from observer.web.server import Server
 from tests.unit.web.test_actions import CONFIG, until
 
@@ -31,7 +32,11 @@ class Running:
         self.path.write_text(CONFIG % (folder, folder) + "\nhttp: {token: act}\n")
         self.database = Database(f"sqlite:///{folder / 'history.sqlite'}")
         self.plane = Acting(load(self.path), self.database, Counters(), lambda: (), time.time, every=0.02)
-        self.server = Server(Starlette(routes=action_routes(self.plane, Access(act="act"))), "127.0.0.1", 0)
+        self.server = Server(
+            Starlette(routes=action_routes(self.plane, Access(Attempts(time.time), act="act"))),
+            "127.0.0.1",
+            0,
+        )
         self.server.start()
         self.url = f"http://127.0.0.1:{self.server.port}"
         until(lambda: self.observer("actions", "list").exit_code == 0)

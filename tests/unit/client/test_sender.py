@@ -240,6 +240,8 @@ def test_spilled_events_are_sent_in_order_before_newer_ones(tmp_path: Path, form
         assert not logger.stats().dropped
         memory.up = True
         for number in range(300, 310):
+            if not number % 4:
+                wait_for(lambda: not logger._sender.buffer.half_full)
             logger.log({"x": float(number)}, number, id=number)
         assert logger.flush(20)
         assert logger.stats().delivered == 310
