@@ -25,29 +25,6 @@ from tests.unit.actions.server import Request, served
 from tests.unit.actions.world import HOUR, World, burning
 
 
-@pytest.mark.parametrize("restarts", [False, True])
-def test_drift_leads_to_one_retraining_and_its_model_is_promoted_on_evidence(restarts: bool) -> None:
-    world = World()
-    world.incident(NOW)
-    world.control.tick(NOW)
-    assert world.kinds == [], "too few labels to learn from"
-    world.cohort(NOW + HOUR, "v1", 500, 0.7)
-    for hour in range(3):
-        world.incident(NOW + hour)
-        world.control.tick(NOW + hour)
-        if restarts:
-            world.restart()
-    assert world.kinds.count("retrain succeeded") == 1
-    world.hours(2, 200, 0.03, restarts=restarts)
-    assert world.kinds[0] == "retrain succeeded"
-    assert world.kinds[-1] == "promote succeeded"
-    assert set(world.kinds[1:-1]) == {"set_weights succeeded"}
-    assert world.splitter.share == 100
-    assert world.control.rollouts.of("credit").result == "promoted"
-    assert world.pipeline.effects.total() == 1
-    assert broken(world.store.rows()) is None
-
-
 def test_a_worse_challenger_is_rolled_back() -> None:
     world = World()
     world.control.rollouts.start("credit", "v1", "v2", NOW)
