@@ -23,6 +23,9 @@ cd "$OBSERVER_CWD"
 echo $? >"$OBSERVER_RUN/.code" && mv "$OBSERVER_RUN/.code" "$OBSERVER_RUN/code"
 """
 
+# Programs of this process that have not ended, as last looked at: one may outlive the target that started it.
+children: list[subprocess.Popen[bytes]] = []
+
 
 class Command:
     """Runs a program; it finds the order in `$OBSERVER_RUN/order.json` and writes `result.json` beside it.
@@ -41,12 +44,6 @@ class Command:
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
         self._arguments = list(arguments)
         self._folder = folder
-        self._children: list[subprocess.Popen[bytes]] = []
-
-    @property
-    def busy(self) -> int:
-        """Programs of this process's that have not ended, as last looked at."""
-        return len(self._children)
 
     def send(self, order: Order) -> str:
         """Start it, unless it was started."""
@@ -63,7 +60,7 @@ class Command:
             )
         except OSError as error:
             raise Retryable(f"{run}: {error}") from error
-        self._children.append(child)
+        children.append(child)
         return str(run)
 
     def find(self, order: Order) -> str | None:
@@ -75,7 +72,7 @@ class Command:
         """From the folder: the exit code, then the result."""
         del order
         run = Path(reference)
-        self._children = [child for child in self._children if child.poll() is None]  # no zombies
+        children[:] = [child for child in children if child.poll() is None]  # no zombies
         try:
             code = int((run / "code").read_text())
         except (OSError, ValueError):

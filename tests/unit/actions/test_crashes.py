@@ -20,7 +20,7 @@ from observer.actions.base import Order, Target
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger, broken
 from observer.actions.retrain.airflow import AirflowDag, Login
-from observer.actions.retrain.command import Command
+from observer.actions.retrain.command import Command, children
 from observer.actions.retrain.events import KnativeBroker, Webhook
 from observer.actions.retrain.kubeflow import KubeflowPipeline
 from observer.actions.traffic.local import LocalFile, LocalSplit
@@ -138,22 +138,19 @@ class Crashing(Command):
 
 
 def command(world: World) -> Kind:
-    begun: list[Command] = []
     script = 'echo done >>"$OBSERVER_RUN/effects"; echo \'{"version": "8"}\' >"$OBSERVER_RUN/result.json"'
 
     def made() -> Target:
-        begun.append(Crashing(world, ["/bin/sh", "-c", script]))
-        return begun[-1]
+        return Crashing(world, ["/bin/sh", "-c", script])
 
     def effects(one: Order) -> int:
         file = world.folder / "runs" / one.id / "effects"
         return len(file.read_text().splitlines()) if file.exists() else 0
 
     def ended() -> None:
-        for each in begun:
-            while each.busy:
-                each.progress(order(), str(world.folder))
-                time.sleep(0.001)
+        while children:
+            made().progress(order(), str(world.folder))
+            time.sleep(0.001)
 
     return Kind(made, effects, ended)
 
