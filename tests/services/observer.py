@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,9 +25,11 @@ class Observer:
         Gets the configuration, the state and the log.
     config : mapping
         The configuration file; `state` and a free port for `http` are added unless it has them.
+    code : Path, optional
+        Where another version of the service lies, which is run instead of this one.
     """
 
-    def __init__(self, folder: Path, config: dict) -> None:
+    def __init__(self, folder: Path, config: dict, code: Path | None = None) -> None:
         folder.mkdir(exist_ok=True)
         self.path = folder / "observer.yaml"
         self.log = folder / "observer.log"
@@ -38,12 +41,23 @@ class Observer:
         # Started dozens of times: what a first start compiles the others need not compile again.
         self._env = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode")}
         self._env.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._python = [sys.executable]
+        if code is not None:
+            self._python += ["-P"]  # else what lies in the working directory would go first
+            self._env["PYTHONPATH"] = str(code)
 
     def start(self, *arguments: str) -> None:
         """Start it, with further arguments, and return at once."""
         self._started_at = self.log.stat().st_size
-        command = [sys.executable, "-m", "observer", "run", "-c", str(self.path), *arguments]
+        command = [*self._python, "-m", "observer", "run", "-c", str(self.path), *arguments]
         self._process = Process(command, self.log, self._env)
+
+    @property
+    def code(self) -> Path:
+        """The folder that its packages come from."""
+        ask = "import observer; print(observer.__file__)"
+        said = subprocess.check_output([*self._python, "-c", ask], env=self._env, text=True)
+        return Path(said.strip()).parents[1]
 
     @property
     def said(self) -> str:
