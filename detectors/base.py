@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol, Self, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,9 @@ NULL = -1
 """Code of a missing value in `Categories.codes`."""
 INVALID = -2
 """Code of a value of the wrong type in `Categories.codes`."""
+
+
+TupleT = TypeVar("TupleT", bound=tuple[Any, ...])
 
 
 class DetectorError(Exception):
@@ -173,6 +178,11 @@ class Verdict(NamedTuple):
     n_window: int
     e_value: float | None = None
     reason: str = ""
+
+
+def named_tuples(of: type[TupleT], *fields: Iterable[Any]) -> list[TupleT]:
+    """Named tuples from a column of each of their fields, in order: the fastest way to many verdicts."""
+    return list(map(partial(tuple.__new__, of), zip(*fields, strict=True)))
 
 
 class Summary(Protocol):

@@ -5,37 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
 
 from detectors.base import NULL, Categories, Column
 from detectors.summaries.categories import as_categories
+from detectors.summaries.remember import per_reference
 from detectors.summaries.table import Table, TableSummary
 
 
 class Rows(NamedTuple):
     """A reference's rows."""
 
-    seen: int
     body: bytes
     digest: str
     """Of `body`: what a worker knows the reference by."""
 
 
-_KNOWN: WeakKeyDictionary[TableSummary, Rows] = WeakKeyDictionary()
-"""By reference, as long as it lives: it judges many windows."""
-
-
+@per_reference
 def reference_rows(reference: TableSummary) -> Rows:
     """The reference's sampled rows."""
-    known = _KNOWN.get(reference)
-    if known is None or known.seen != reference.sample.seen:
-        body = rows(reference, reference.table)
-        digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-        known = _KNOWN[reference] = Rows(reference.sample.seen, body, digest)
-    return known
+    body = rows(reference, reference.table)
+    return Rows(body, hashlib.blake2b(body, digest_size=16).hexdigest())
 
 
 def rows(summary: TableSummary, table: Table) -> bytes:

@@ -11,10 +11,11 @@ from pydantic import Field
 
 from detectors.base import Floats, Ints, Verdict
 from detectors.learned.kernels import median_bandwidth
-from detectors.learned.rows import SAME_ROWS, Layout, per_reference
+from detectors.learned.rows import SAME_ROWS, Layout
 from detectors.statistical.nulls import type_three_p_value
 from detectors.statistical.spec import Kind, Spec, shortage, verdicts
 from detectors.summaries.embeddings import EmbeddingSums, FeatureNull, fourier_features, unit
+from detectors.summaries.remember import per_reference
 from detectors.summaries.table import TableSummary
 
 _LEAST_SKEWNESS = 0.01

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from detectors.base import Floats, Verdict
 from detectors.learned.kernels import Matrix, gaussian, median_bandwidth, relabelled, u_centred
-from detectors.learned.rows import SAME_ROWS, Layout, per_reference
+from detectors.learned.rows import SAME_ROWS, Layout
 from detectors.statistical.nulls import type_three_p_value
 from detectors.statistical.spec import Kind, Spec, shortage, verdicts
+from detectors.summaries.remember import per_reference
 from detectors.summaries.table import TableSummary
 
 _REACHED = 10  # permutations that must reach the statistic for their share to be the p-value

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import NamedTuple, Self, TypeVar
-from weakref import WeakKeyDictionary
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +18,6 @@ SAME_ROWS = "the reference's sampled rows do not differ: no unit of distance"
 _FARTHEST = 4.0  # standard units; outliers beyond it would else decide every distance
 _NORMAL = 1.349  # interquartile range of a standard normal variate
 _MEAN_NORMAL = 0.7979  # its mean absolute value
-
-LearntT = TypeVar("LearntT")
-
-
-def per_reference(learn: Callable[[TableSummary], LearntT]) -> Callable[[TableSummary], LearntT]:
-    """Remembers what follows from a reference as long as it lives and samples the same rows.
-
-    A reference judges many windows.
-    """
-    known: WeakKeyDictionary[TableSummary, tuple[NDArray[np.uint64], LearntT]] = WeakKeyDictionary()
-
-    @wraps(learn)
-    def remembered(reference: TableSummary) -> LearntT:
-        keys = reference.sample.keys
-        found = known.get(reference)
-        if found is None or found[0] is not keys:
-            found = known[reference] = keys, learn(reference)
-        return found[1]
-
-    return remembered
 
 
 class Layout(NamedTuple):

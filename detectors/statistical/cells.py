@@ -6,10 +6,11 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from detectors.base import Bools, Ints
+from detectors.base import Bools, Floats, Ints
 from detectors.statistical.spec import shortage
 from detectors.summaries.categories import CategoryCounts
 from detectors.summaries.histogram import Histogram
+from detectors.summaries.remember import per_reference
 
 Columns: TypeAlias = Histogram | CategoryCounts
 
@@ -95,12 +96,7 @@ def quantile_groups(reference: Histogram, window: Histogram, groups: int) -> Cel
 
 
 def category_cells(reference: CategoryCounts, window: CategoryCounts) -> Cells:
-    """The frequent categories, and all the rest as one cell."""
-    return frequent_cells(reference.counts, window.counts)
-
-
-def frequent_cells(reference: Ints, window: Ints) -> Cells:
-    """The same from the counts alone, int64[C, top + 4] each.
+    """The frequent categories, and all the rest as one cell.
 
     Which categories count as frequent, and which as known, was chosen by looking at the reference, so
     the reference has too many rows in the chosen ones. By Good and Turing the rest cell then lacks
@@ -109,33 +105,52 @@ def frequent_cells(reference: Ints, window: Ints) -> Cells:
     first, until that is small against the chance variation of one category of c + 1 rows: until a
     wide enough gap in the counts.
     """
-    top = reference.shape[1] - 4
-    r, w = reference[:, : top + 2], window[:, : top + 2]
-    counts = r[:, :top]
+    ranked, top = _ranked(reference), reference.vocabularies.top
+    r, w = reference.counts[:, : top + 2], window.counts[:, : top + 2]
+    n, m = r.sum(axis=1), w.sum(axis=1)
+    noise = ranked.noise * np.sqrt(1.0 + n / np.maximum(m, 1))[:, None]
+    harmless = ranked.excess <= _NEGLIGIBLE * noise
+    complete = (ranked.outside == 0) & (w[:, top] + w[:, top + 1] == 0)  # nothing was cut, nothing is new
+    harmless[complete, top] = True
+    keep = np.where(harmless, np.arange(top + 1), 0).max(axis=1)
+    chosen = ranked.rank < keep[:, None]
+
+    def merged(columns: Ints, total: Ints) -> Ints:
+        out = np.empty((len(columns), top + 1), np.int64)
+        np.multiply(columns[:, :top], chosen, out=out[:, :top])
+        out[:, top] = total - out[:, :top].sum(axis=1)
+        return out
+
+    several = ((r[:, :top] + w[:, :top]) > 0).sum(axis=1) + (ranked.outside > 0) > 1
+    return Cells(merged(r, n), merged(w, m), (keep == 0) & several)
+
+
+class _Ranked(NamedTuple):
+    """A reference's counted categories by frequency; candidate j of top + 1 keeps the j most frequent."""
+
+    rank: Ints
+    """int64[C, top]: of each category, from 0."""
+    outside: Ints
+    """int64[C]: rows of categories that are not counted."""
+    excess: Floats
+    """float64[C, top + 1]: rows that the rest would lack."""
+    noise: Floats
+    """float64[C, top + 1]: standard deviation of a category that has one row more than any in the rest."""
+
+
+@per_reference
+def _ranked(reference: CategoryCounts) -> _Ranked:
+    top = reference.vocabularies.top
+    counts = reference.counts[:, :top]
+    outside = reference.counts[:, top] + reference.counts[:, top + 1]
     order = np.argsort(-counts, axis=1, kind="stable")
     falling = np.take_along_axis(counts, order, axis=1)
-    n, m = r.sum(axis=1), w.sum(axis=1)
-    outside = r[:, top] + r[:, top + 1]
-    # Candidate j keeps the j most frequent; c[j] is then the largest count in the rest.
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(np.arange(top), order.shape), axis=1)
+    # c[j] is the largest count in the rest of candidate j.
     beyond = np.where(outside > 0, falling[:, -1], 0)
     c = np.concatenate((falling, beyond[:, None]), axis=1).astype(np.float64)
     near = c + 2.0 * np.sqrt(c + 1.0)
-    kept = np.arange(top + 1)
     above = (falling[:, None, :] > near[:, :, None]).sum(axis=2)
-    density = np.maximum(kept - above, 0) / (near - c)
-    noise = np.sqrt((c + 1.0) * (1.0 + n / np.maximum(m, 1))[:, None])
-    harmless = (c + 1.0) * density <= _NEGLIGIBLE * noise
-    complete = (outside == 0) & (w[:, top] + w[:, top + 1] == 0)  # nothing was cut, nothing is new
-    harmless[complete, top] = True
-    keep = np.where(harmless, kept, 0).max(axis=1)
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.broadcast_to(np.arange(top), order.shape), axis=1)
-    chosen = rank < keep[:, None]
-
-    def merged(columns: Ints) -> Ints:
-        frequent = np.where(chosen, columns[:, :top], 0)
-        others = columns.sum(axis=1) - frequent.sum(axis=1)
-        return np.concatenate((frequent, others[:, None]), axis=1)
-
-    several = ((r[:, :top] + w[:, :top]) > 0).sum(axis=1) + (outside > 0) > 1
-    return Cells(merged(r), merged(w), (keep == 0) & several)
+    density = np.maximum(np.arange(top + 1) - above, 0) / (near - c)
+    return _Ranked(rank, outside, (c + 1.0) * density, np.sqrt(c + 1.0))

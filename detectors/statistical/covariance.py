@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from detectors.base import Floats, Verdict
 from detectors.statistical.nulls import type_three_p_value
 from detectors.statistical.spec import Kind, Spec, verdicts
+from detectors.summaries.remember import per_reference
 from detectors.summaries.scores import NormalScores
 from detectors.summaries.table import TableSummary
+
+_Columns: TypeAlias = NDArray[np.intp]
 
 _LEAST_VARIANCE = 0.05  # of a column's scores; below, it is all but constant
 _MOST_KURTOSIS = 10.0  # above, a few rare values make up the variance
@@ -67,7 +70,7 @@ class Covariance(Spec):
                 else f"{size} columns need {needed} rows on both sides; there are {n} and {m}"
             )
             return verdicts(self, zero, zero, zero, *sizes, alpha, {0: reason})
-        before, now, moved = _moved(whitened, reference, window)
+        now, moved = _moved(whitened, window)
         squared = np.array([np.sum(moved**2)])
         # What the estimated whitening adds grows with the weight of the tails once more.
         limit = rank * (rank + 1) * (1 / n + 1 / m)
@@ -81,7 +84,7 @@ class Covariance(Spec):
         level = self.alpha if alpha is None else alpha
         notes = {}
         if p_value[0] < level:
-            notes[0] = _describe(reference, usable, before, now, moved, self.named)
+            notes[0] = _describe(reference, whitened, now, moved, self.named)
         return verdicts(self, np.sqrt(squared), effect, p_value, *sizes, alpha, {}, notes)
 
 
@@ -98,27 +101,25 @@ class _Null(NamedTuple):
 class _Whitened(NamedTuple):
     """What follows from a reference alone."""
 
-    rows: int
-    usable: np.ndarray[tuple[int], np.dtype[np.intp]]
+    usable: _Columns
+    covariance: Floats
     white: Floats
+    whole: Floats
+    """Whitened: the identity within the directions that the reference varies in."""
     rank: int
     null: _Null
 
 
-_KNOWN: WeakKeyDictionary[TableSummary, _Whitened] = WeakKeyDictionary()
-"""By reference, as long as it lives: it judges many windows, and the null costs most of the time."""
-
-
+@per_reference
 def _whitened(reference: TableSummary) -> _Whitened:
-    known = _KNOWN.get(reference)
-    if known is None or known.rows != reference.scores.n:
-        usable = _usable(reference)
-        white, rank, null = np.empty((0, 0)), 0, _Null(1.0, 1.0, 0.0, 0.0)
-        if len(usable) >= 2 and reference.scores.n >= 2:
-            white, rank = _whitening(_covariance(reference.scores)[np.ix_(usable, usable)])
-            null = _null(reference, usable, white, rank)
-        known = _KNOWN[reference] = _Whitened(reference.scores.n, usable, white, rank, null)
-    return known
+    usable = _usable(reference)
+    if len(usable) < 2 or reference.scores.n < 2:
+        none = np.empty((0, 0))
+        return _Whitened(usable, none, none, none, 0, _Null(1.0, 1.0, 0.0, 0.0))
+    covariance = _covariance(reference.scores, usable)
+    white, rank = _whitening(covariance)
+    null = _null(reference, usable, white, rank)
+    return _Whitened(usable, covariance, white, white @ covariance @ white, rank, null)
 
 
 class Change(NamedTuple):
@@ -151,19 +152,13 @@ def change(reference: TableSummary, window: TableSummary) -> Change | None:
     ):
         return None
     names = tuple(reference.numbers.names[i] for i in whitened.usable)
-    return Change(names, *_moved(whitened, reference, window))
+    return Change(names, whitened.covariance, *_moved(whitened, window))
 
 
-def _moved(
-    whitened: _Whitened, reference: TableSummary, window: TableSummary
-) -> tuple[Floats, Floats, Floats]:
-    chosen = np.ix_(whitened.usable, whitened.usable)
-    before, now = (_covariance(scores)[chosen] for scores in (reference.scores, window.scores))
-    white = whitened.white
-    moved = white @ now @ white
-    # Within the directions that the reference varies in, W S_r W is the identity.
-    moved -= white @ before @ white
-    return before, now, moved
+def _moved(whitened: _Whitened, window: TableSummary) -> tuple[Floats, Floats]:
+    """The window's covariance, and how far it lies from the reference's, whitened."""
+    now = _covariance(window.scores, whitened.usable)
+    return now, whitened.white @ now @ whitened.white - whitened.whole
 
 
 def expected_square(d: int, n: int, m: int) -> float:
@@ -186,7 +181,7 @@ def excess_variance(d: int, n: int, m: int) -> float:
     return 1.0 + 2.0 * d / m + 17.0 * d / n + 20.0 * (d / n) ** 2
 
 
-def _usable(reference: TableSummary) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _usable(reference: TableSummary) -> _Columns:
     """Columns of the scores that vary, and not by rare values only."""
     scores = reference.scores
     if scores.n == 0 or len(scores.sum) == 0:
@@ -201,9 +196,10 @@ def _usable(reference: TableSummary) -> np.ndarray[tuple[int], np.dtype[np.intp]
     return np.flatnonzero(usable)
 
 
-def _covariance(scores: NormalScores) -> Floats:
-    mean = scores.sum / scores.n
-    return np.asarray((scores.products / scores.n - np.outer(mean, mean)) * (scores.n / (scores.n - 1)))
+def _covariance(scores: NormalScores, columns: _Columns | slice = slice(None)) -> Floats:
+    n, sums = scores.n, scores.sum[columns]
+    products = scores.products[columns][:, columns]
+    return np.asarray((products - np.outer(sums, sums / n)) / (n - 1))
 
 
 def _whitening(covariance: Floats) -> tuple[Floats, int]:
@@ -214,9 +210,7 @@ def _whitening(covariance: Floats) -> tuple[Floats, int]:
     return (vectors * roots) @ vectors.T, int(kept.sum())
 
 
-def _null(
-    reference: TableSummary, usable: np.ndarray[tuple[int], np.dtype[np.intp]], white: Floats, rank: int
-) -> _Null:
+def _null(reference: TableSummary, usable: _Columns, white: Floats, rank: int) -> _Null:
     n = reference.scores.n
     degrees = rank * (rank + 1) / 2
     normal = _Null(estimated_ranks(n), math.sqrt(2.0 / degrees), math.sqrt(8.0 / degrees), 0.0)
@@ -259,17 +253,10 @@ def _sampled_scores(reference: TableSummary) -> Floats | None:
     return table.scores.scores(table.encode(keys, columns).codes)
 
 
-def _describe(
-    reference: TableSummary,
-    usable: np.ndarray[tuple[int], np.dtype[np.intp]],
-    before: Floats,
-    now: Floats,
-    moved: Floats,
-    most: int,
-) -> str:
+def _describe(reference: TableSummary, whitened: _Whitened, now: Floats, moved: Floats, most: int) -> str:
     if reference.table.scores.projection is not None:
         return "a projection of many columns"
-    names = [reference.numbers.names[i] for i in usable]
+    before, names = whitened.covariance, [reference.numbers.names[i] for i in whitened.usable]
     upper = np.argwhere(np.triu(np.ones_like(moved, np.bool_)))
     upper = upper[np.argsort(-np.abs(moved[upper[:, 0], upper[:, 1]]), kind="stable")][:most]
     spread = np.sqrt(np.diag(before)), np.sqrt(np.maximum(np.diag(now), 1e-300))

@@ -7,13 +7,14 @@ from typing import ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from pydantic import Field
 
-from detectors.base import Floats, Ints, Verdict
+from detectors.base import Bools, Floats, Ints, Verdict
 from detectors.statistical.cells import Columns, usable
 from detectors.statistical.nulls import proportions_p_value
 from detectors.statistical.spec import Kind, Spec, verdicts
 from detectors.summaries.categories import CategoryCounts
 from detectors.summaries.embeddings import EmbeddingSums
 from detectors.summaries.histogram import Histogram
+from detectors.summaries.remember import per_reference
 from detectors.summaries.table import TableSummary
 
 _Any: TypeAlias = Columns | EmbeddingSums
@@ -91,18 +92,21 @@ class OutOfRange(_Rate):
 
     def compare(self, reference: Histogram, window: Histogram, alpha: float | None = None) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
-        n, m = usable(reference), usable(window)
-        before, now = _outside(reference), _outside(window)
-        both = (np.concatenate(before), np.tile(n, 2), np.concatenate(now), np.tile(m, 2))
-        sides = proportions_p_value(*both, increase_only=True).reshape(2, -1)
+        before, now = _outside_before(reference), _outside(window)
+        sides = proportions_p_value(*before, *now, increase_only=True)
         p_value = np.minimum(2 * sides.min(axis=0), 1.0)
-        return self._report(_Hits(before[0] + before[1], n), _Hits(now[0] + now[1], m), p_value, alpha)
+        r, w = (_Hits(side.hits.sum(axis=0), side.rows[0]) for side in (before, now))
+        return self._report(r, w, p_value, alpha)
 
 
-def _outside(histogram: Histogram) -> tuple[Ints, Ints]:
-    """Values below and above the reference's range: int64[F] each."""
+def _outside(histogram: Histogram) -> _Hits:
+    """Values below and above the reference's range: int64[2, F]."""
     counts, b = histogram.counts, histogram.bins
-    return counts[:, 0] + counts[:, b + 4], counts[:, b + 1] + counts[:, b + 5]
+    hits = counts[:, [0, b + 1]] + counts[:, [b + 4, b + 5]]
+    return _Hits(hits.T, np.tile(usable(histogram), (2, 1)))
+
+
+_outside_before = per_reference(_outside)
 
 
 class UnseenCategories(_Rate):
@@ -121,12 +125,18 @@ class UnseenCategories(_Rate):
         self, reference: CategoryCounts, window: CategoryCounts, alpha: float | None = None
     ) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
-        n, m = usable(reference), usable(window)
-        once = np.minimum(_seen_once(reference) + reference.counts[:, -3], n)
-        new = window.counts[:, -3]
-        weight = np.where(once > 0, 2, 1)
-        p_value = proportions_p_value(-(-once // weight), -(-n // weight), new, m, increase_only=True)
-        return self._report(_Hits(once, n), _Hits(new, m), p_value, alpha)
+        before, now = _new_before(reference), _Hits(window.counts[:, -3], usable(window))
+        weight = np.where(before.hits > 0, 2, 1)
+        trusted = _Hits(-(-before.hits // weight), -(-before.rows // weight))
+        p_value = proportions_p_value(*trusted, *now, increase_only=True)
+        return self._report(before, now, p_value, alpha)
+
+
+@per_reference
+def _new_before(reference: CategoryCounts) -> _Hits:
+    """The rows that would be of a new category, of the usable ones."""
+    n = usable(reference)
+    return _Hits(np.minimum(_seen_once(reference) + reference.counts[:, -3], n), n)
 
 
 def _seen_once(reference: CategoryCounts) -> Ints:
@@ -155,16 +165,30 @@ class Constant(Spec):
 
     def compare(self, reference: Columns, window: Columns, alpha: float | None = None) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
-        n, m = usable(reference), usable(window)
-        r, w = (_largest(columns) for columns in (reference, window))
-        before = r / np.maximum(n, 1)
-        constant = _is_constant(window)
-        share = np.where(constant, 1.0, np.minimum(w / np.maximum(m, 1), 1.0))
-        already = _is_constant(reference)
-        effect = np.where(constant & ~already, 1.0 - before, 0.0)
-        by_chance = np.minimum((r + 1.0) / (n + 1.0), 1.0) ** np.maximum(m - 1, 0)
-        p_value = np.where(constant & ~already, by_chance, 1.0)
-        return verdicts(self, share, effect, p_value, n, m, alpha)
+        before, now = _mode_before(reference), _mode(window)
+        share = np.where(now.constant, 1.0, np.minimum(now.rows / np.maximum(now.usable, 1), 1.0))
+        froze = now.constant & ~before.constant
+        effect = np.where(froze, 1.0 - before.rows / np.maximum(before.usable, 1), 0.0)
+        at_most = np.minimum((before.rows + 1.0) / (before.usable + 1.0), 1.0)
+        p_value = np.where(froze, at_most ** np.maximum(now.usable - 1, 0), 1.0)
+        return verdicts(self, share, effect, p_value, before.usable, now.usable, alpha)
+
+
+class _Mode(NamedTuple):
+    """The most frequent bin or category of each column."""
+
+    rows: Ints
+    usable: Ints
+    constant: Bools
+    """Whether all usable values are known to be equal."""
+
+
+def _mode(columns: Columns) -> _Mode:
+    n = usable(columns)
+    return _Mode(_largest(columns), n, _is_constant(columns, n))
+
+
+_mode_before = per_reference(_mode)
 
 
 def _largest(columns: Columns) -> Ints:
@@ -175,9 +199,7 @@ def _largest(columns: Columns) -> Ints:
     return np.asarray(np.maximum(counts[:, : b + 2].max(axis=1), counts[:, b + 4 : b + 6].max(axis=1)))
 
 
-def _is_constant(columns: Columns) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether all usable values are known to be equal."""
-    n = usable(columns)
+def _is_constant(columns: Columns, n: Ints) -> Bools:
     if isinstance(columns, Histogram):
         return np.asarray((columns.finite == n) & (columns.minimum == columns.maximum))
     top = columns.vocabularies.top

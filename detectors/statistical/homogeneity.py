@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy.special import binom
 
 from detectors.base import Floats, Ints, Verdict
-from detectors.statistical.cells import Cells, frequent_cells, unjudged
+from detectors.statistical.cells import Cells, category_cells, unjudged
 from detectors.statistical.nulls import (
     STATISTICS,
     absolute_sum,
@@ -114,12 +114,12 @@ class _Compared(NamedTuple):
 
 
 def _compared(reference: CategoryCounts, window: CategoryCounts) -> _Compared:
-    return _of_counts(reference.counts.tobytes(), window.counts.tobytes(), reference.counts.shape)
+    return _of(reference, reference.n, window, window.n)
 
 
-@lru_cache(maxsize=2)  # the tests of one window ask one after the other
-def _of_counts(reference: bytes, window: bytes, shape: tuple[int, int]) -> _Compared:
-    table = frequent_cells(*(np.frombuffer(side, np.int64).reshape(shape) for side in (reference, window)))
+@lru_cache(maxsize=2)  # the tests of one window ask one after the other; their rows tell whether it has grown
+def _of(reference: CategoryCounts, _n: int, window: CategoryCounts, _m: int) -> _Compared:
+    table = category_cells(reference, window)
     n, m = table.reference.sum(axis=1), table.window.sum(axis=1)
     share = (table.reference + table.window) / np.maximum(n + m, 1)[:, None]
     variation = STATISTICS["variation"](table.reference, table.window)
@@ -147,12 +147,14 @@ def variation_null(share: Floats, unit: Floats) -> tuple[Floats, Floats]:
     correlations = -root[:, :, None] * root[:, None, :]
     correlations[:, np.arange(root.shape[1]), np.arange(root.shape[1])] = 1.0
     _, second = absolute_sum(np.ones_like(root), spread[:, :_FREQUENT], correlations)
-    powers = np.cumprod(np.broadcast_to(odds[..., None], (*odds.shape, len(_SERIES))), axis=2)
-    powers = np.concatenate((np.ones((*odds.shape, 1)), powers[..., :-1]), axis=2)
-    sums = spread[..., None] * powers
-    among, others = sums[:, :_FREQUENT].sum(axis=1), sums[:, _FREQUENT:].sum(axis=1)
-    itself = (sums[:, _FREQUENT:] ** 2).sum(axis=1)
-    second += ((2 * among + others) * others - itself) @ _SERIES + (spread[:, _FREQUENT:] ** 2).sum(axis=1)
+    terms = np.empty((len(_SERIES), *odds.shape))  # spread times powers of the odds
+    terms[0] = spread
+    for power in range(1, len(_SERIES)):
+        np.multiply(terms[power - 1], odds, out=terms[power])
+    rare = terms[..., _FREQUENT:]
+    among, others = terms[..., :_FREQUENT].sum(axis=2), rare.sum(axis=2)
+    itself = np.einsum("jck,jck->jc", rare, rare)
+    second += _SERIES @ ((2 * among + others) * others - itself) + itself[0]
     return np.sqrt(2 / np.pi) * spread.sum(axis=1), second
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from detectors.base import Floats, Status, Verdict
+from detectors.base import Floats, Status, Verdict, named_tuples
 from detectors.evidence.multiple import e_bh
 
 Method: TypeAlias = Literal["holm", "benjamini_hochberg", "e_bh"]
@@ -67,40 +67,46 @@ def correct(verdicts: Sequence[Verdict], alpha: float, method: Method = "holm") 
         `e_bh`: the same however they depend, by `e_values`, which it reports.
     """
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p_value is not None]
-    p = np.array([verdicts[i].p_value for i in tested], np.float64)
-    thresholds, levels, e = _held_against(p, alpha, method)
     out = list(verdicts)
-    drift = Status.DRIFT
-    columns = zip(tested, levels.tolist(), thresholds.tolist(), e, strict=True)
-    for i, level, threshold, e_value in columns:
-        v = verdicts[i]
-        status, reason = v.status, v.reason
-        if status is drift and level >= alpha:
-            status = Status.STABLE
-            reason = f"p {v.p_value:.2g} is not small among {len(p)} tests ({_SAYS[method]}: {level:.2g})"
-        if e_value is None:
-            e_value = v.e_value  # noqa: PLW2901 - of the detector itself
-        # Not `replace`, which takes several times as long.
-        out[i] = Verdict(
-            status, v.statistic, v.effect, v.p_value, threshold, v.n_reference, v.n_window, e_value, reason
-        )
+    if not tested:
+        return out
+    status, statistic, effect, p_value, _, n, m, own, reason = map(
+        list, zip(*(verdicts[i] for i in tested), strict=True)
+    )
+    found = _held_against(np.array(p_value, np.float64), alpha, method)
+    for k in (k for k, one in enumerate(status) if one is Status.DRIFT and found.levels[k] >= alpha):
+        status[k] = Status.STABLE
+        level = f"{_SAYS[method]}: {found.levels[k]:.2g}"
+        reason[k] = f"p {p_value[k]:.2g} is not small among {len(tested)} tests ({level})"
+    e = own if found.e is None else found.e
+    thresholds = found.thresholds.tolist()
+    corrected = named_tuples(Verdict, status, statistic, effect, p_value, thresholds, n, m, e, reason)
+    for i, verdict in zip(tested, corrected, strict=True):
+        out[i] = verdict
     return out
 
 
-def _held_against(p: Floats, alpha: float, method: Method) -> tuple[Floats, Floats, Sequence[float | None]]:
+class _Held(NamedTuple):
     """Of each p-value: its threshold, the least level that rejects it, its e-value if the method has one."""
+
+    thresholds: Floats
+    levels: Floats
+    e: list[float] | None = None
+
+
+def _held_against(p: Floats, alpha: float, method: Method) -> _Held:
     size, rank = len(p), np.empty(len(p), np.int64)
     rank[np.argsort(p, kind="stable")] = np.arange(1, size + 1)
     if method == "holm":
-        return alpha / (size + 1 - rank), holm_adjusted(p), [None] * size
+        return _Held(alpha / (size + 1 - rank), holm_adjusted(p))
     if method == "benjamini_hochberg":
         levels = benjamini_hochberg_adjusted(p)
         # All that are rejected are rejected because the last of them is.
         last = np.maximum(rank, np.count_nonzero(levels < alpha))
-        return alpha * last / size, levels, [None] * size
+        return _Held(alpha * last / size, levels)
     e = e_values(p)
     rejected = e_bh(np.log(e), alpha)
     levels = np.where(rejected, 0.0, np.maximum(benjamini_hochberg_adjusted(1 / e), alpha))
     last = np.maximum(rank, np.count_nonzero(rejected))
     needed = size / (alpha * last)
-    return (needed / _POWER) ** (1 / (_POWER - 1)), levels, e.tolist()
+    return _Held((needed / _POWER) ** (1 / (_POWER - 1)), levels, e.tolist())

@@ -225,15 +225,15 @@ def type_three_p_value(standard: Floats, skewness: float) -> Floats:
 def proportions_p_value(
     reference: Ints, n: Ints, window: Ints, m: Ints, *, increase_only: bool = False
 ) -> Floats:
-    """P-value of equal rates: `reference` of `n` against `window` of `m`.
+    """P-values of equal rates: `reference` of `n` against `window` of `m`, arrays of one shape.
 
     Fisher's exact test (twice the smaller tail, at most 1) where an expected count is below 50, else
     the pooled score test. Exact p-values hold their level always and are conservative at low counts.
     """
     out = np.ones(np.shape(window))
     hits = reference + window
-    some = np.flatnonzero((hits > 0) & (hits < n + m) & (n > 0) & (m > 0))
-    if not len(some):
+    some = np.nonzero((hits > 0) & (hits < n + m) & (n > 0) & (m > 0))
+    if not len(some[0]):
         return out
     x, big_x, size_w, size_r = (np.asarray(a[some], np.float64) for a in (window, reference, m, n))
     rate = (x + big_x) / (size_w + size_r)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
-from detectors.base import Floats, Ints, Status, Verdict
+from detectors.base import Floats, Ints, Status, Verdict, named_tuples
 
 Kind: TypeAlias = Literal["number", "category", "embedding", "table", "outcomes"]
 """What it compares: `Histogram`, `CategoryCounts`, `EmbeddingSums`, `TableSummary`, outcome summaries."""
@@ -76,11 +76,12 @@ def verdicts(
     level = spec.alpha if alpha is None else alpha
     if insufficient is None:
         insufficient = shortage(reference, window, spec.min_rows)
-    p_value = np.clip(p_value, 0.0, 1.0)  # rounding may leave the unit interval
+    p_value = np.minimum(np.maximum(p_value, 0.0), 1.0)  # rounding may leave the unit interval
     listed = list(map(_listed, (statistic, effect, p_value, reference, window)))
     # Nearly all verdicts are of this sort, and there are hundreds of them a window.
-    stable = Status.STABLE
-    found = [Verdict(stable, t, d, p, level, n, m, None, "") for t, d, p, n, m in zip(*listed, strict=True)]
+    stable, size = Status.STABLE, len(p_value)
+    same = ([stable] * size, [level] * size, [None] * size, [""] * size)
+    found = named_tuples(Verdict, same[0], *listed[:3], same[1], *listed[3:], *same[2:])
     for i in np.flatnonzero(p_value < level).tolist():
         t, d, p, n, m = (values[i] for values in listed)
         if d < spec.minimum_effect:

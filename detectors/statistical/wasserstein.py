@@ -14,6 +14,7 @@ from detectors.base import Floats, Ints, Verdict
 from detectors.statistical.nulls import enough, sampling
 from detectors.statistical.spec import Kind, Spec, shortage, verdicts
 from detectors.summaries.histogram import Histogram
+from detectors.summaries.remember import per_reference
 
 _FARTHEST = 1e100
 _BEYOND = 5  # values of the smaller sample that must lie beyond a boundary for it to be evidence
@@ -47,15 +48,14 @@ class Wasserstein(Spec):
 
     def compare(self, reference: Histogram, window: Histogram, alpha: float | None = None) -> list[Verdict]:
         """One verdict a column; `alpha` overrides the detector's level."""
-        n, m = reference.finite, window.finite
+        unit = _unit(reference)
+        n, m = unit.n, window.finite
         insufficient = shortage(n, m, self.min_rows)
         with np.errstate(all="ignore"):  # odd columns are put right below
-            sigma = reference.deviation
-            scale = np.where(np.isfinite(sigma) & (sigma > 0), sigma, np.inf)  # inf: all distances 0
-            parts = _parts(reference, window, scale)
-            moved = np.abs(window.mean - reference.mean) / scale
-        for i in np.flatnonzero(~(sigma > 0) | ~np.isfinite(sigma) | ~np.isfinite(moved)):
-            what = "constant in the reference" if sigma[i] == 0 else "values too large to have a spread"
+            parts = _parts(unit, window)
+            moved = np.abs(window.sums / m - unit.mean) / unit.scale
+        for i in np.flatnonzero(~(unit.sigma > 0) | ~np.isfinite(unit.sigma) | ~np.isfinite(moved)):
+            what = "constant in the reference" if unit.sigma[i] == 0 else "values too large to have a spread"
             insufficient.setdefault(int(i), f"{what}: no unit to measure the distance in")
         moved = np.where(np.isfinite(moved), moved, 0.0)
         total = np.minimum(np.maximum(parts.inside + parts.outside, moved), _FARTHEST)
@@ -63,6 +63,46 @@ class Wasserstein(Spec):
         square, p_value = _null(parts, n, m, level)
         effect = np.sqrt(np.maximum(total**2 - square, 0.0))
         return verdicts(self, total, effect, p_value, n, m, alpha, insufficient)
+
+
+class _Unit(NamedTuple):
+    """What follows from a reference alone; lengths in its standard deviations."""
+
+    n: Ints
+    """[F]: finite values."""
+    mean: Floats
+    sigma: Floats
+    """[F]: as values are."""
+    scale: Floats
+    """[F]: sigma, or inf where it is no unit: all distances are 0."""
+    ends: tuple[Floats, Floats]
+    """[F] each: least and largest value."""
+    weights: Floats
+    """[F, B + 1]: width that each boundary's difference counts for."""
+    below: Ints
+    """[F, B + 1]: values below each boundary."""
+
+
+@per_reference
+def _unit(reference: Histogram) -> _Unit:
+    with np.errstate(all="ignore"):
+        sigma = reference.deviation
+        scale = np.where(np.isfinite(sigma) & (sigma > 0), sigma, np.inf)
+        boundaries = reference.boundaries / scale[:, None]
+        widths = np.diff(boundaries, axis=1)
+        widths = np.where(np.isfinite(widths), widths, 0.0)
+    distinct = (reference.binning.used < reference.bins)[:, None]
+    left = np.where(distinct, 0.0, widths / 2)  # what a bin gives to the boundary at its left
+    weights = np.zeros_like(boundaries)
+    weights[:, 1:] += widths - left
+    weights[:, :-1] += left
+    ends = boundaries[:, 0], boundaries[:, -1]
+    return _Unit(reference.finite, reference.mean, sigma, scale, ends, weights, _below(reference))
+
+
+def _below(histogram: Histogram) -> Ints:
+    """Finite values below each boundary."""
+    return np.asarray(np.cumsum(histogram.counts[:, : histogram.bins + 1], axis=1))
 
 
 class _Parts(NamedTuple):
@@ -78,30 +118,19 @@ class _Parts(NamedTuple):
     """[F, B + 1]: the pooled distribution function at the boundaries."""
 
 
-def _parts(reference: Histogram, window: Histogram, scale: Floats) -> _Parts:
-    bins = reference.bins
-    r = reference.counts[:, : bins + 2]
-    w = window.counts[:, : bins + 2]
-    n, m = np.maximum(r.sum(axis=1), 1)[:, None], np.maximum(w.sum(axis=1), 1)[:, None]
-    cum_r, cum_w = np.cumsum(r, axis=1)[:, :-1], np.cumsum(w, axis=1)[:, :-1]
-    gap = np.abs(cum_w / m - cum_r / n)
-    boundaries = reference.boundaries / scale[:, None]
-    widths = np.diff(boundaries, axis=1)
-    widths = np.where(np.isfinite(widths), widths, 0.0)
-    distinct = (reference.binning.used < bins)[:, None]
-    left = np.where(distinct, 0.0, widths / 2)  # what a bin gives to the boundary at its left
-    weights = np.zeros_like(boundaries)
-    weights[:, 1:] += widths - left
-    weights[:, :-1] += left
-    below = _tail(boundaries[:, 0] - window.minimum / scale, w[:, 0])
-    above = _tail(window.maximum / scale - boundaries[:, -1], w[:, -1])
-    outside = (below + above) / m[:, 0]
+def _parts(unit: _Unit, window: Histogram) -> _Parts:
+    n, m = np.maximum(unit.n, 1)[:, None], np.maximum(window.finite, 1)[:, None]
+    below = _below(window)
+    gap = np.abs(below / m - unit.below / n)
+    low = _tail(unit.ends[0] - window.minimum / unit.scale, window.counts[:, 0])
+    high = _tail(window.maximum / unit.scale - unit.ends[1], window.counts[:, window.bins + 1])
+    outside = (low + high) / m[:, 0]
     return _Parts(
-        (weights * gap).sum(axis=1),
+        (unit.weights * gap).sum(axis=1),
         np.where(np.isfinite(outside), outside, 0.0),
         gap,
-        weights,
-        (cum_r + cum_w) / (n + m),
+        unit.weights,
+        (unit.below + below) / (n + m),
     )
 
 

@@ -104,7 +104,7 @@ class Vocabularies:
         )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class CategoryCounts:
     """What a window's categorical columns hold: C columns over one `Vocabularies`.
 

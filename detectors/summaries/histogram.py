@@ -250,7 +250,7 @@ class Binning:
         )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Histogram:
     """What a window's numeric columns hold: F columns over one `Binning`.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from detectors import catalog
-from detectors.base import Status, Verdict
+from detectors.base import Status, Verdict, named_tuples
 from detectors.statistical.multiple import correct
 from detectors.statistical.spec import Kind
 from detectors.summaries.table import TableSummary
@@ -57,7 +57,7 @@ class WindowJudge:
                 subjects += names[: len(found)]
                 detectors += [detector.name] * len(found)
         corrected = correct(verdicts, self._alpha, self._correction)
-        return tuple(map(Judged, subjects, detectors, corrected))
+        return tuple(named_tuples(Judged, subjects, detectors, corrected))
 
     def _note(self, name: str, verdicts: Sequence[Verdict]) -> None:
         """Log that a detector fails, and that it works again, once each."""

@@ -85,7 +85,8 @@ def test_tests_of_one_window_share_what_they_begin_with():
     rng = np.random.default_rng(5)
     sides = category_counts(*(rng.integers(0, 5, (3, rows)) for rows in (2000, 300)))
     alone = [build(name).compare(*sides)[0].effect for name in ("g_test", "total_variation")]
-    sides[1].counts[:, 0] += 50  # the same objects, other counts
+    sides[1].counts[:, 0] += 50  # the same object, grown
+    sides[1].count(50)
     moved = [build(name).compare(*sides)[0].effect for name in ("g_test", "total_variation")]
     assert alone[0] == alone[1]
     assert moved[0] == moved[1] > alone[0]
