@@ -35,7 +35,7 @@ demo: $(READY)  ## watch drift being found and acted on in a generated stream of
 
 .PHONY: test
 test: $(READY) $(SERVERS)  ## run all tests, those with a real Kafka and Prometheus too
-	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-torch
 test-torch: $(READY)  ## run the tests of alibi-detect with PyTorch: 2 GB to install
