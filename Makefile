@@ -107,7 +107,7 @@ $(CACHE)/uv/bin/uv: | python
 
 # The servers of the tests: Prometheus and etcd from the distribution, Kafka from Maven (or a broker or Docker
 # engine at hand), the Kubernetes API server and Helm from their Go modules.
-$(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py tests/services/helm.py tests/services/compose.py $(READY)
+$(SERVERS): tests/services/kafka.pom.xml tests/services/s3.pom.xml tests/services/kubernetes.py tests/services/helm.py tests/services/compose.py $(READY)
 	@mkdir -p $(CACHE)
 	@command -v prometheus >/dev/null || .ci/apt-install prometheus
 	@command -v chromium >/dev/null || .ci/apt-install chromium
@@ -118,6 +118,8 @@ $(SERVERS): tests/services/kafka.pom.xml tests/services/kubernetes.py tests/serv
 			.ci/apt-install default-jre-headless maven; \
 		if command -v mvn >/dev/null; then $(BIN)/python -m tests.services.kafka --fetch >/dev/null; fi; \
 	fi
+	@{ command -v java && command -v mvn; } >/dev/null || .ci/apt-install default-jre-headless maven
+	@$(BIN)/python -m tests.services.s3 --fetch >/dev/null
 	@command -v etcd >/dev/null || .ci/apt-install etcd-server
 	@command -v openssl >/dev/null || .ci/apt-install openssl
 	@$(BIN)/python -m tests.services.kubernetes --fetch >/dev/null

@@ -82,6 +82,7 @@ class Storage:
         system, place = self._system(pattern)
         protocol = pattern.partition("://")[0]
         try:
+            system.invalidate_cache()  # else a listing, once made, is all that is ever seen
             if protocol not in _NO_GLOB and any(sign in place for sign in "*[?"):
                 found = {
                     str(path): info
@@ -120,11 +121,13 @@ class Storage:
         """Copy stored files into a folder; the path, or glob, of the copies. Errors are those of `find`."""
         for number, file in enumerate(self.find(pattern)):
             last = file.name.partition("?")[0].rpartition("/")[2]
+            copy = str(folder / f"{number:06d}-{last}")
+            if not is_url(file.place):
+                shutil.copyfile(file.place, copy)
+                continue
+            system, place = self._system(file.place)
             try:
-                with self.open(file) as source, (folder / f"{number:06d}-{last}").open("wb") as copy:
-                    shutil.copyfileobj(source, copy, 1 << 20)
-            except (ConfigError, Retryable):
-                raise
+                system.get_file(place, copy)
             except Exception as error:
                 raise self._explained(file.place, error) from None
         copies = list(folder.iterdir())
@@ -162,6 +165,9 @@ class Storage:
         said = " ".join(str(error).split())[:500]
         if isinstance(error, FileNotFoundError):
             return "there is no such file"
+        if isinstance(error, PermissionError):
+            refused = f"access is refused ({self.hidden(said)})"
+            return f"{refused}; credentials are looked for in the environment and under `storage`"
         return self.hidden(said) or type(error).__name__
 
 

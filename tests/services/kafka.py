@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -24,11 +22,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.services.maven import fetch, jars
 from tests.services.process import Process, Server, ServiceError, accepts, free_port
 
 ADDRESS = "OBSERVER_TEST_KAFKA"
 POM = Path(__file__).with_name("kafka.pom.xml")
-CACHE = Path(__file__).parents[2] / ".cache" / "kafka"
 START_SECONDS = 90.0
 
 
@@ -234,8 +232,8 @@ class _Docker:
 
 def _runtime(folder: Path, heap: str) -> _Runtime:
     java = shutil.which("java")
-    if java and _java_version(java) >= 17 and (_jars().is_dir() or shutil.which("mvn")):
-        return _Java(java, fetch(), heap)
+    if java and _java_version(java) >= 17 and (jars(POM, "kafka").is_dir() or shutil.which("mvn")):
+        return _Java(java, fetch(POM, "kafka"), heap)
     docker = shutil.which("docker")
     if (
         docker
@@ -246,36 +244,6 @@ def _runtime(folder: Path, heap: str) -> _Runtime:
         "no Kafka broker can be started: install Java 17 or later and Maven (Debian: default-jre-headless"
         f" and maven), or run a Docker engine, or set {ADDRESS} to the address of a broker tests may write to"
     )
-
-
-def fetch() -> Path:
-    """The folder with the broker's jars, fetched once whoever asks and however many ask at once."""
-    jars = _jars()
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if jars.is_dir():
-            return jars
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise ServiceError("Kafka's jars are fetched with Maven: install it (Debian: maven)")
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            goal = [
-                "dependency:copy-dependencies",
-                f"-DoutputDirectory={folder}/jars",
-                "-DincludeScope=runtime",
-            ]
-            command = [maven, "-B", "-ntp", "-q", "-f", str(POM), *goal]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-            if done.returncode:
-                raise ServiceError(f"Maven cannot fetch Kafka:\n{done.stdout}{done.stderr}")
-            Path(folder, "jars").rename(jars)
-    return jars
-
-
-def _jars() -> Path:
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()
-    return CACHE / f"{_version()}-{digest[:8]}"
 
 
 def _version() -> str:
@@ -294,7 +262,7 @@ def _java_version(java: str) -> int:
 def main() -> None:
     """Fetch, or run a broker until a signal."""
     if "--fetch" in sys.argv[1:]:
-        print(fetch())
+        print(fetch(POM, "kafka"))
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with KafkaBroker() as broker:
