@@ -136,7 +136,8 @@ class Service:
                     read,
                     self.acting,
                 )
-                self.server = Server(app, config.http.host, config.http.port)
+                trusted = [str(network) for network in config.http.trusted_proxies]
+                self.server = Server(app, config.http.host, config.http.port, trusted)
                 self.server.start()
                 self._close.callback(self.server.stop)
         except BaseException:

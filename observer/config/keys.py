@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, HttpUrl, Secret, SecretStr
+from pydantic import BaseModel, HttpUrl, IPvAnyNetwork, Secret, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -218,6 +218,7 @@ _NAMES: dict[Any, str] = {
     SecretStr: "text, secret",
     Path: "path",
     HttpUrl: "address, as in http://host:8080",
+    IPvAnyNetwork: "network, as 10.0.0.0/8",
     type(None): "null",
 }
 
@@ -245,7 +246,7 @@ def _words(annotation: Any) -> str:
 
 def _many(annotation: Any) -> str:
     words = _words(annotation)
-    return {"mapping": "mappings", "text": "texts", "path": "paths", "number": "numbers"}.get(words, words)
+    return re.sub(r"^(mapping|text|path|number|network)(?=$| of |, as )", r"\1s", words)
 
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:

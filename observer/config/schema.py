@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     HttpUrl,
+    IPvAnyNetwork,
     JsonValue,
     Secret,
     SecretStr,
@@ -204,6 +205,8 @@ class HttpConfig(_Section):
     """What requests that act (accept a reference, close an incident) must bear; without one none may."""
     read_token: SecretStr = SecretStr("")
     """What requests that read the page or the API must bear; without one all may. `token` will do too."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Whose `X-Forwarded-For` is believed: it says whom a wrong token counts for."""
 
 
 def _targets(models: Mapping[str, ModelConfig], targets: Mapping[str, TargetSpec]) -> list[str]:

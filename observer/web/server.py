@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Sequence
 from typing import Self
 
 import uvicorn
@@ -22,9 +23,13 @@ class Server:
         Address to listen on; `0.0.0.0` for all of IPv4, `::` for all of IPv6.
     port : int
         0 takes a free one; the attribute `port` then says which.
+    trusted : sequence of str
+        Addresses and networks of the proxies that may say for whom they ask.
     """
 
-    def __init__(self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0, trusted: Sequence[str] = ()
+    ) -> None:
         self.host = host
         self.port = port
         self._server = uvicorn.Server(
@@ -38,7 +43,8 @@ class Server:
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # or anybody could choose the address that wrong tokens count for
+                proxy_headers=bool(trusted),  # else anybody could choose whom wrong tokens count for
+                forwarded_allow_ips=list(trusted),
                 limit_concurrency=100,  # further requests are told 503
                 timeout_graceful_shutdown=2,
             )

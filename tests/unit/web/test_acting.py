@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import httpx
 import pytest
 
@@ -37,11 +39,11 @@ class Decided:
         return f"{call[0]} done"
 
 
-def serve(token: str, decided: Decided):
+def serve(token: str, decided: Decided, trusted: Sequence[str] = ()):
     clock = Moving(0.0)
     app = create_app(lambda _: (b"", "text/plain"), lambda: GOOD, lambda: GOOD, clock, decided, token)
     decided.clock = clock
-    return Server(app)
+    return Server(app, trusted=trusted)
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +158,18 @@ def test_an_address_that_somebody_claims_counts_for_nothing(service):
         headers["X-Forwarded-For"] = f"10.0.0.{i}"
         client.post("/api/v1/incidents/close", json={}, headers=headers)
     assert post(client, TOKEN).status_code == 429
+
+
+@pytest.mark.parametrize(("trusted", "status"), [(["127.0.0.0/8"], 200), (["10.0.0.0/8"], 429)])
+def test_wrong_tokens_count_for_whom_a_trusted_proxy_names_and_for_nobody_else(trusted, status):
+    with serve(TOKEN, Decided(), trusted) as server:
+
+        def asked(token: str, by: str) -> int:
+            headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": by}
+            address = f"http://127.0.0.1:{server.port}/api/v1/incidents/close"
+            return httpx.post(address, json={"model": "m", "version": "1"}, headers=headers).status_code
+
+        # What the asker writes himself stands left of what the proxy adds, and is not believed.
+        assert [asked("wrong", f"192.0.2.{i}, 198.51.100.1") for i in range(MOST)] == [401] * MOST
+        assert asked(TOKEN, "198.51.100.1") == 429
+        assert asked(TOKEN, "198.51.100.2") == status
