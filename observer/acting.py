@@ -12,8 +12,10 @@ from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger
 from observer.actions.loop import ControlLoop
 from observer.actions.policy import Trigger
+from observer.actions.retrain.events import sign
 from observer.actions.rollouts import Rollouts
 from observer.actions.shown import brief, rollout_shown, whole
+from observer.actions.targets import KnativeSpec, WebhookSpec
 from observer.actions.traffic.target import TrafficTarget
 from observer.config import Config
 from observer.engines.orders import Orders
@@ -166,6 +168,17 @@ class Acting:
             raise ConfigError([f"{what!r:.30}: accepted: start, pause, resume, promote, abort"])
 
         return self._orders.give(order)
+
+    def result(self, name: str, version: object, actor: str) -> str:
+        """Take the version that a retraining made."""
+        return self._orders.give(lambda: self._ready().result(name, version, actor, self._now()))
+
+    def signature(self, name: str, version: str) -> str:
+        """What an event that tells it must be signed with; "" where its target has no secret."""
+        action = self._ready().engine.ledger.actions.get(name)
+        spec = self._config.targets.get(action.order.target) if action is not None else None
+        secret = spec.secret.get_secret_value() if isinstance(spec, KnativeSpec | WebhookSpec) else ""
+        return f"sha256={sign(f'{name}.{version}'.encode(), secret)}" if secret else ""
 
     def alerts(self, body: Mapping[str, Any]) -> int:
         """Alertmanager's webhook (version 4, read leniently): firing alerts that name a model we know."""

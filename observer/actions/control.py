@@ -35,6 +35,8 @@ MOST_COHORTS: Final = 5_000
 MOST_EVALUATIONS: Final = 1_000
 LONGEST_WAIT: Final = 86_400.0
 """Seconds that a trigger waits for its rules' guards."""
+LOOK_AGAIN: Final = 60.0
+"""Seconds until a traffic target that cannot be read is asked again for the share before a rollout."""
 DECIDED: Final = frozenset({"intended", "duplicate", "dry_run"})
 EPISODE: Final = "episode/"
 
@@ -137,6 +139,8 @@ class Control:
     """Retrainings whose rollout is still to be started."""
     _labels: dict[str, deque[tuple[float, str, int]]] = field(default_factory=dict)
     _asked: float = 0.0
+    _look_again: float = 0.0
+    """When a traffic target that could not be read is asked again."""
 
     def __post_init__(self) -> None:
         """Start the rollouts that a crash came between."""
@@ -144,10 +148,11 @@ class Control:
         latest = {
             action.order.model: action
             for action in self.engine.ledger.actions.values()
-            if action.order.kind == "retrain" and action.state == "succeeded"
+            if action.order.kind == "retrain" and action.state == "succeeded" and action.version
         }
         for model, action in latest.items():
-            if begun.get(model, 0.0) < action.rows[-1].at:
+            refused = any(row.event == "rollout_refused" for row in action.rows)
+            if begun.get(model, 0.0) < action.settled and not refused:
                 self._following.append(action)
 
     # The thread's own
@@ -175,9 +180,9 @@ class Control:
             del self._pending[key]
         self._listen(now)
         self.engine.tick(now)
-        while self._following:
-            self._follow_up(self._following[0])
-            del self._following[0]
+        for action in list(self._following):
+            if self._follow_up(action, now):
+                self._following.remove(action)
         self.rollouts.tick(now, burning)
         if self.alerting is not None:
             self.alerting.show(action_alerts(self.engine.ledger.open, self.base_url, self.owner), now)
@@ -185,7 +190,7 @@ class Control:
 
     def jumped(self, seconds: float) -> None:
         """The machine's clock was set."""
-        self._asked = 0.0
+        self._asked = self._look_again = 0.0
         self._pending = {key: (trigger, since + seconds) for key, (trigger, since) in self._pending.items()}
         self.engine.jumped(seconds)
         self.rollouts.jumped(seconds)
@@ -198,18 +203,32 @@ class Control:
         self.counters.add(catalog.ACTIONS_ENDED, (order.model, order.kind, action.state), 1)
         self._following.append(action)
 
-    def _follow_up(self, action: Action) -> None:
-        """A retraining that names a new version may start its rollout."""
-        order, version = action.order, str(action.result.get("version", ""))
-        spec = self.rollouts.specs(order.model)
-        wanted = spec is not None and spec.start == "after_retrain"
-        if order.kind == "retrain" and action.state == "succeeded" and version and wanted:
-            champion = str(order.parameters.get("version", ""))
-            try:
-                why = f"retrained by {action.id}"
-                self.rollouts.start(order.model, champion, version, action.rows[-1].at, why=why)
-            except ConfigError as error:
-                log.warning("no rollout after retraining: model=%s %s", order.model, error)
+    def result(self, action_id: str, version: object, actor: str, now: float) -> str:
+        """The version that a retraining made, told from outside; raises `ConfigError` when it is refused."""
+        action = self.engine.name_version(action_id, version, actor, now)
+        if action is not None and action.state == "succeeded":
+            self._following.append(action)
+        return f"{action_id}: version {version} was named before" if action is None else action.detail
+
+    def _follow_up(self, action: Action, now: float) -> bool:
+        """A retraining that names a new version may start its rollout; whether that is settled."""
+        order, spec = action.order, self.rollouts.specs(action.order.model)
+        made = order.kind == "retrain" and action.state == "succeeded" and action.version
+        if spec is None or spec.start != "after_retrain" or not made:
+            return True
+        if now < self._look_again:
+            return False
+        if self.rollouts.read(spec.target) is None and now < action.settled + LONGEST_WAIT:
+            self._look_again = now + LOOK_AGAIN
+            log.warning("rollout of %s waits: target %s cannot be read", action.version, spec.target)
+            return False
+        champion, why = str(order.parameters.get("version", "")), f"retrained by {action.id}"
+        try:
+            self.rollouts.start(order.model, champion, action.version, max(action.settled, now), why=why)
+        except ConfigError as error:
+            log.warning("no rollout after retraining: model=%s %s", order.model, error)
+            self.engine.refuse_rollout(action, f"no rollout of version {action.version}: {error}", now)
+        return True
 
     def _read(self) -> list[Trigger]:
         triggers: list[Trigger] = []

@@ -14,6 +14,7 @@ from typing import Final
 
 from observer.actions.base import LOWERS_EXPOSURE, Foreign, Order, Target, Verb
 from observer.actions.ledger import Action, Ledger
+from observer.actions.results import checked
 from observer.errors import Absent, ConfigError, ObserverError, Permanent, Retryable, Unclear
 from observer.logs import decision
 
@@ -24,6 +25,10 @@ FIRST_RETRY, LAST_RETRY = 5.0, 900.0
 LONGEST_SILENCE: Final = 60.0
 """Seconds until a target that does not answer is asked again; roll-backs wait no longer either."""
 _LONGEST_RESULT = 50_000
+_MOST_REFUSALS: Final = 10
+"""Rows of an action that tell of results which were refused."""
+_NAMING: Final = frozenset({"sending", "running", "stuck", "succeeded"})
+"""States in which a retraining's version may be told."""
 MOST_OPEN = 200
 """Actions that may be open at once; what lowers exposure begins all the same."""
 
@@ -131,6 +136,33 @@ class ActionEngine:
     def note(self, action_id: str, actor: str, said: Mapping[str, object], now: float) -> None:
         """Write down what somebody said that changes nothing."""
         self._write(self.ledger.actions[action_id], "commented", actor, now, said)
+
+    def name_version(self, action_id: str, version: object, actor: str, now: float) -> Action | None:
+        """What a retraining made, as whoever carried it out tells; None when that was known.
+
+        Raises `ConfigError` when it cannot be taken; why is in the ledger.
+        """
+        self._refresh()
+        action = self.ledger.actions.get(action_id)
+        if action is None or action.order.kind != "retrain":
+            raise Absent(f"action {action_id!r:.60}: there is no retraining of this id, or it ended long ago")
+        if action.state not in _NAMING:
+            wrong = f"it is {action.state}; accepted: one that was carried out"
+            raise ConfigError([f"action {action_id}: {wrong}"])
+        taken, refused = checked({"version": version}, action.version)
+        if refused:
+            if sum(row.event == "result_refused" for row in action.rows) < _MOST_REFUSALS:
+                self._write(action, "result_refused", actor, now, {"detail": refused})
+            raise ConfigError([f"action {action_id}: {refused}"])
+        if action.version:
+            return None
+        detail = f"it made version {taken['version']}"
+        self._write(action, "resulted", actor, now, {"result": taken, "detail": detail})
+        return action
+
+    def refuse_rollout(self, action: Action, reason: str, now: float) -> None:
+        """Write down why what a retraining made is not rolled out."""
+        self._write(action, "rollout_refused", SELF, now, {"detail": reason[:500]})
 
     def tick(self, now: float) -> None:
         """Take every open action one step further, where it is time.
@@ -273,7 +305,10 @@ class ActionEngine:
         self._troubles.pop(action.id, None)
         data: dict[str, object] = {"detail": progress.detail[:500]}
         if progress.result:
-            data["result"] = _storable(progress.result)
+            result, refused = checked(progress.result, action.version)
+            data["result"] = _storable(result)
+            if refused:
+                data["detail"] = f"{progress.detail[:200]}; {refused}"
         if progress.state == "succeeded":
             self._write(action, "succeeded", SELF, now, data)
         elif progress.state != "running":
@@ -351,9 +386,10 @@ class ActionEngine:
 
     def _write(self, action: Action, event: str, actor: str, now: float, data: Mapping[str, object]) -> None:
         self._refresh()
+        before = action.final
         self.ledger.append(action.id, event, _text(actor), now, {k: _clean(v) for k, v in data.items()})
         self._tell(action, event, actor, str(data.get("detail", "")))
-        if action.final:
+        if action.final and not before:
             self._ended(action)
 
     def _refresh(self) -> None:
@@ -372,7 +408,7 @@ def _storable(result: Mapping[str, object]) -> object:
     try:
         return json.loads(text, parse_constant=lambda _: None)
     except ValueError:
-        return {"cut": text[:1_000]}
+        return {"cut": text[:1_000], **({"version": result["version"]} if "version" in result else {})}
 
 
 def _clean(value: object) -> object:

@@ -43,6 +43,9 @@ EVENTS: Final[Mapping[str, State | None]] = {
     "accepted": "running",
     "observed": None,
     "commented": None,
+    "resulted": None,  # a retraining's version, told from outside
+    "result_refused": None,
+    "rollout_refused": None,  # of the version that a retraining named
     "clock_set": None,  # the machine's clock: the time that is left stays as it is
     "stop_refused": None,
     "stopped": "stopped",
@@ -113,6 +116,8 @@ class Action:
         When waiting ends, seconds since the epoch; of an action on hold, seconds that were left.
     jumped : float
         Seconds by which the machine's clock was set since its approval.
+    settled : float
+        When it succeeded or its version was told, whichever came later, seconds since the epoch.
     rows : list
         Its rows, in order.
     """
@@ -125,6 +130,7 @@ class Action:
     detail: str = ""
     until: float = 0.0
     jumped: float = 0.0
+    settled: float = 0.0
     result: Mapping[str, Any] = field(default_factory=dict)
     rows: list[LedgerRow] = field(default_factory=list)
 
@@ -137,6 +143,11 @@ class Action:
     def final(self) -> bool:
         """Whether nothing more can happen."""
         return self.state in FINAL
+
+    @property
+    def version(self) -> str:
+        """That a retraining made, as far as it is known."""
+        return str(self.result.get("version", ""))
 
     def apply(self, row: LedgerRow) -> None:
         """Advance by one row."""
@@ -161,7 +172,9 @@ class Action:
         self.retry_at = float(data.get("retry_at", 0.0))
         self.reference = str(data.get("reference", self.reference))
         self.detail = str(data.get("detail", self.detail))
-        self.result = data.get("result", self.result)
+        self.result = {**self.result, **data.get("result", {})}
+        if row.event in ("succeeded", "resulted"):
+            self.settled = row.at
         self.rows.append(row)
 
 
@@ -263,9 +276,10 @@ class Ledger:
             self._known.add(row.action)
             self.fired[order.model, str(order.why.get("rule", ""))] = order.created
         action = self.actions[row.action]
+        before = action.final
         action.apply(row)
         self.head, self.length = row.hash, row.number
-        if action.final:
+        if action.final and not before:
             self._ended.append(row.action)
             if len(self._ended) > self._most:
                 del self.actions[self._ended.popleft()]

@@ -49,7 +49,14 @@ class _Token(_Section):
         return Api(str(self.url), bearer(token))
 
 
-class KubeflowSpec(_Token):
+class _Named(_Token):
+    version_task: str = ""
+    """Task whose output is the new version; by default any of the run that has such an output."""
+    version_key: Annotated[str, Field(min_length=1)] = "version"
+    """Name of that output: a parameter or an artifact's metadata (Kubeflow), an XCom (Airflow)."""
+
+
+class KubeflowSpec(_Named):
     """A pipeline of Kubeflow Pipelines v2."""
 
     type: Literal["kubeflow"] = "kubeflow"
@@ -73,10 +80,12 @@ class KubeflowSpec(_Token):
             self.experiment,
             self.service_account,
             self.parameters,
+            self.version_task,
+            self.version_key,
         )
 
 
-class AirflowSpec(_Token):
+class AirflowSpec(_Named):
     """A DAG of Airflow 3."""
 
     type: Literal["airflow"] = "airflow"
@@ -91,10 +100,11 @@ class AirflowSpec(_Token):
 
     def target(self) -> Target:
         """Build it."""
-        if not self.user:
-            return AirflowDag(self.api(), self.dag, self.parameters)
-        login = Login(str(self.url), self.user, self.password.get_secret_value)
-        return AirflowDag(Api(str(self.url), login, login.renew), self.dag, self.parameters)
+        api = self.api()
+        if self.user:
+            login = Login(str(self.url), self.user, self.password.get_secret_value)
+            api = Api(str(self.url), login, login.renew)
+        return AirflowDag(api, self.dag, self.parameters, self.version_task, self.version_key)
 
 
 class KnativeSpec(_Token):
@@ -107,6 +117,9 @@ class KnativeSpec(_Token):
     """Its name."""
     source: Annotated[str, Field(min_length=1)] = "/ml-observer"
     """The event's source: which service speaks."""
+    secret: SecretStr = SecretStr("")
+    """Signs each body (webhook: `X-Observer-Signature: sha256=` and the HMAC), and a result that comes back
+    as an event without a token."""
 
     def target(self) -> Target:
         """Build it."""
@@ -120,7 +133,8 @@ class WebhookSpec(_Token):
     path: Annotated[str, Field(pattern=r"^/[^\s]*$")] = "/"
     """Of the request; of `local_split`, the file."""
     secret: SecretStr = SecretStr("")
-    """Signs each body: `X-Observer-Signature: sha256=` and the HMAC."""
+    """Signs each body (webhook: `X-Observer-Signature: sha256=` and the HMAC), and a result that comes back
+    as an event without a token."""
     deduplicates: bool = False
     """Whether the receiver does a request once however often it comes, by its `Idempotency-Key`. Where it
     does not, a person decides about a request whose answer was lost."""

@@ -62,6 +62,10 @@ class Access:
             return Refusal(403, text, HEADERS)
         return self._held_against(request, _bearer(request), self.act)
 
+    def signed(self, request: Request, given: str, expected: str) -> Refusal | None:
+        """Why a signature does not stand for a token; where none is expected none ever does."""
+        return self._held_against(request, given, expected)
+
     def signing_in(self, request: Request, token: str) -> Refusal | None:
         """Why a token that was typed in does not open the page."""
         return self._held_against(request, token, self.read, self.act)

@@ -17,6 +17,8 @@ from starlette.routing import Route
 
 from observer.errors import Absent, ConfigError, Permanent, Retryable
 from observer.web.access import HEADERS, Access, refused
+from observer.web.results import MOST_BYTES as MOST_OF_EVENT
+from observer.web.results import result_event
 
 MOST_BYTES: Final = 1_000_000
 """Of an alert webhook's body."""
@@ -29,6 +31,8 @@ DESCRIBED: Final[Mapping[str, tuple[str, str]]] = {
         "One action: what was ordered, why, and what the ledger says of it.",
     ),
     "/api/v1/actions/{id}/{verb}": ("post", "Approve, reject or hold an action."),
+    "/api/v1/actions/{id}/result": ("post", "Tell the version that a retraining made."),
+    "/api/v1/results": ("post", "The same as a CloudEvent, with a token or signed."),
     "/api/v1/ledger": ("get", "The whole ledger, a JSON object a line."),
     "/api/v1/evaluations": ("get", "What rules made of what set them off, and why nothing was done."),
     "/api/v1/rollouts": ("get", "Every model's latest rollout: share, evidence, estimate with its band."),
@@ -65,6 +69,12 @@ class ControlPlane(Protocol):
     def rollout(self, what: str, model: str, actor: str, body: Mapping[str, Any]) -> str:
         """Start, pause, resume, promote, abort."""
 
+    def result(self, name: str, version: object, actor: str) -> str:
+        """Take the version that a retraining made."""
+
+    def signature(self, name: str, version: str) -> str:
+        """What an event that tells it must be signed with; "" where only a token counts."""
+
     def alerts(self, body: Mapping[str, Any]) -> int:
         """Take a webhook's alerts; returns how many are of interest."""
 
@@ -75,6 +85,8 @@ def action_routes(control: ControlPlane, access: Access) -> list[Route]:
     return [
         Route(f"{PREFIX}/actions", see(lambda _: control.listed())),
         Route(f"{PREFIX}/actions/{{id}}", see(lambda one: control.shown(one.path_params["id"]))),
+        Route(f"{PREFIX}/actions/{{id}}/result", decide(partial(_result, control)), methods=["POST"]),
+        Route(f"{PREFIX}/results", _told(control, access), methods=["POST"]),
         Route(f"{PREFIX}/actions/{{id}}/{{verb}}", decide(partial(_rule, control)), methods=["POST"]),
         Route(f"{PREFIX}/ledger", see(lambda _: _lines(control.exported()))),
         Route(f"{PREFIX}/evaluations", see(lambda _: control.evaluated())),
@@ -112,6 +124,33 @@ def _deciding(
     return endpoint
 
 
+def _told(control: ControlPlane, access: Access) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            event = result_event(request.headers, await _body(request, MOST_OF_EVENT))
+            if "authorization" in request.headers:
+                refusal = access.acting(request)
+            else:
+                expected = await run_in_threadpool(control.signature, event.action, str(event.version))
+                refusal = access.signed(request, event.signature, expected)
+        except ValueError as error:
+            return _said(400, str(error))
+        except Retryable as error:
+            return _said(503, str(error))
+        if refusal is not None:
+            return refused(refusal)
+        actor = f"event:{event.source[:100] or 'unnamed'}"
+        return await _answered(
+            lambda _: {"done": control.result(event.action, event.version, actor)}, request
+        )
+
+    return endpoint
+
+
+def _result(control: ControlPlane, request: Request, body: dict[str, Any]) -> dict[str, str]:
+    return {"done": control.result(request.path_params["id"], body.get("version"), _actor(body))}
+
+
 def _rule(control: ControlPlane, request: Request, body: dict[str, Any]) -> dict[str, str]:
     verb = request.path_params["verb"]
     if verb not in ("approve", "reject", "hold"):
@@ -146,11 +185,11 @@ async def _answered(act: Callable[[Request], Any], request: Request) -> Response
         return _said(409, str(error))
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, most: int = MOST_BYTES) -> bytes:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
+        if len(body) > most:
             raise ValueError("too large")
     return body
 

@@ -26,6 +26,9 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "commented": ("comment", "person"),
     "clock_set": ("the machine’s clock was set", "quiet"),
     "stop_refused": ("cannot be stopped", "bad"),
+    "resulted": ("its result was told", "good"),
+    "result_refused": ("a result was refused", "bad"),
+    "rollout_refused": ("no rollout of what it made", "bad"),
     "stopped": ("stopped", "bad"),
     "stuck": ("stuck: a person has to look", "bad"),
     "succeeded": ("done, and read back", "good"),
@@ -37,7 +40,8 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Rows of the ledger: in words, and how they look."""
 ENDED: Final = frozenset({"succeeded", "failed", "rejected", "expired", "stopped"})
-_TOLD: Final = ENDED | {"intended", "held", "stuck", "approved"}
+_REFUSED: Final = frozenset({"result_refused", "rollout_refused"})
+_TOLD: Final = ENDED | _REFUSED | {"intended", "held", "stuck", "approved", "resulted"}
 """What a model's story tells of an action."""
 _SELF: Final = "observer"
 _KINDS: Final = {"set_weights": "share", "rollback": "roll-back", "promote": "promotion"}

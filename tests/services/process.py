@@ -113,5 +113,14 @@ class Process:
                 raise ServiceError(f"no answer within {timeout} s; the end of {self.log}:\n{self.tail()}")
             time.sleep(0.05)
 
+    def finish(self, timeout: float) -> None:
+        """Return once it has ended by itself; raises `ServiceError` when it fails or takes too long."""
+        try:
+            code = self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise ServiceError(f"no end within {timeout} s; the end of {self.log}:\n{self.tail()}") from None
+        if code:
+            raise ServiceError(f"ended with code {code}; the end of {self.log}:\n{self.tail()}")
+
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

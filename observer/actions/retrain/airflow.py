@@ -8,24 +8,47 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import quote
 
 from observer.actions.base import Order, Progress
+from observer.actions.results import only
 from observer.errors import Permanent, Retryable, Unclear
 from observer.http import AlreadyThere, Api
 
 _ENDS: Final = {"success": "succeeded", "failed": "failed"}
+_MOST_OUTPUTS: Final = 10
+"""XComs of one run that are looked at."""
 
 
 class AirflowDag:
-    """A DAG of an Airflow server."""
+    """A DAG of an Airflow server.
+
+    Parameters
+    ----------
+    api : Api
+    dag : str
+        Its id.
+    parameters : mapping
+        Put into `conf`, beside the order's.
+    version_task, version_key : str
+        Task and key of the XCom that names the new version; without a task any of the run.
+    """
 
     can_be_asked = True
     deduplicates = True
 
-    def __init__(self, api: Api, dag: str, parameters: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        dag: str,
+        parameters: Mapping[str, Any] | None = None,
+        version_task: str = "",
+        version_key: str = "version",
+    ) -> None:
         self._api = api
         self._dag = dag
         self._parameters = dict(parameters or {})
+        self._version_task, self._version_key = version_task, version_key
 
     @property
     def _runs(self) -> str:
@@ -58,8 +81,29 @@ class AirflowDag:
         ended = _ENDS.get(state)
         detail = f"run {reference}: {state}"
         if ended == "succeeded":
-            return Progress("succeeded", detail, {"run": reference, "conf": run.get("conf") or {}})
+            result = {"run": reference, "conf": run.get("conf") or {}, **self._named(reference)}
+            return Progress("succeeded", detail, result)
         return Progress("failed" if ended else "running", detail)
+
+    def _named(self, reference: str) -> Mapping[str, Any]:
+        """The version in the run's XComs; the list has no values, so each is asked for."""
+        tasks = f"{self._runs}/{reference}/taskInstances"
+        where = f"{tasks}/{quote(self._version_task, safe='') or '~'}/xcomEntries"
+        key = quote(self._version_key, safe="")
+        try:
+            listed = self._api.get(where, xcom_key=self._version_key, limit=str(_MOST_OUTPUTS)) or {}
+            found = [
+                self._api.get(
+                    f"{tasks}/{quote(entry['task_id'], safe='')}/xcomEntries/{key}",
+                    map_index=str(entry["map_index"]),
+                )
+                for entry in listed.get("xcom_entries") or ()
+            ]
+            return only([entry["value"] for entry in found if entry], f"XComs {self._version_key!r}")
+        except Permanent as error:  # the run has succeeded all the same
+            return {"refused": f"its version cannot be read: {error}"}
+        except (AttributeError, KeyError, TypeError):
+            return {"refused": "its XComs are not as Airflow's API has them"}
 
     def stop(self, order: Order, reference: str) -> None:
         """Mark the run as failed, which ends its tasks."""

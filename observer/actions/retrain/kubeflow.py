@@ -7,10 +7,11 @@ is sent again. Contract: REST `/apis/v2beta1/runs`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from observer.actions.base import Order, Progress
+from observer.actions.results import only
 from observer.errors import Permanent, Retryable, Unclear
 from observer.http import AlreadyThere, Api
 
@@ -30,6 +31,8 @@ class KubeflowPipeline:
         Id; "" for the server's default.
     service_account : str
         That the run's pods use; "" for the default.
+    version_task, version_key : str
+        Task and output parameter that name the new version; without a task any of the run.
     """
 
     can_be_asked = True
@@ -43,6 +46,8 @@ class KubeflowPipeline:
         experiment: str = "",
         service_account: str = "",
         parameters: Mapping[str, Any] | None = None,
+        version_task: str = "",
+        version_key: str = "version",
     ) -> None:
         self._api = api
         self._pipeline = pipeline
@@ -50,6 +55,7 @@ class KubeflowPipeline:
         self._experiment = experiment
         self._service_account = service_account
         self._parameters = dict(parameters or {})
+        self._version_task, self._version_key = version_task, version_key
 
     def send(self, order: Order) -> str:
         """Create the run, or find that it is there."""
@@ -102,8 +108,39 @@ class KubeflowPipeline:
         ended = _ENDS.get(state)
         if ended == "succeeded":
             parameters = (run.get("runtime_config") or {}).get("parameters") or {}
-            return Progress("succeeded", detail, {"run": reference, "parameters": parameters})
+            result = {"run": reference, "parameters": parameters, **self._named(reference)}
+            return Progress("succeeded", detail, result)
         return Progress("failed" if ended else "running", detail)
+
+    def _named(self, reference: str) -> Mapping[str, Any]:
+        """The version among the tasks' outputs: a parameter, else metadata of an artifact.
+
+        Servers up to 2.17 pass over `view` and name no outputs.
+        """
+        try:
+            run = self._api.get(f"{_RUNS}/{reference}", view="FULL") or {}
+            return only(self._outputs(run.get("tasks") or ()), f"outputs {self._version_key!r}")
+        except Permanent as error:  # the run has succeeded all the same
+            return {"refused": f"its version cannot be read: {error}"}
+        except (AttributeError, TypeError):
+            return {"refused": "its tasks are not as the API of Kubeflow Pipelines has them"}
+
+    def _outputs(self, tasks: Sequence[Any]) -> list[Any]:
+        key, wanted = self._version_key, self._version_task
+        outputs = [
+            task.get("outputs") or {}
+            for task in tasks
+            if wanted in ("", task.get("name"), task.get("display_name"))
+        ]
+        parameters = [one for each in outputs for one in each.get("parameters") or ()]
+        made = [
+            artifact.get("metadata") or {}
+            for each in outputs
+            for one in each.get("artifacts") or ()
+            for artifact in one.get("artifacts") or ()
+        ]
+        found = [one.get("value") for one in parameters if one.get("parameter_key") == key]
+        return found or [metadata.get(key) for metadata in made if key in metadata]
 
     def stop(self, order: Order, reference: str) -> None:
         """Terminate the run."""

@@ -54,7 +54,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "kubeflow, named in the address": {"url": URL, "pipeline": "train"},
     "airflow": {"url": "http://out.there", "user": "ann", "password": PASSWORD, "dag": "train"},
     "airflow, by token": {"url": "http://out.there", "token": TOKEN, "dag": "train"},
-    "knative": {"url": URL, "namespace": "ml"},
+    "knative": {"url": URL, "namespace": "ml", "secret": SECRET},
     "webhook": {"url": "http://out.there", "token": TOKEN, "secret": SECRET, "path": "/x?sig=1"},
     "webhook, named in the address": {"url": URL, "secret": SECRET, "deduplicates": True},
     "command": {"arguments": ["/bin/false"]},

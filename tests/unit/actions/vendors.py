@@ -6,15 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.unit.actions.server import Answer, Request
 
 
 class Kubeflow:
-    """`/apis/v2beta1/runs` as its published API has it; with `own_ids`, an older server's."""
+    """`/apis/v2beta1/runs` as its published API has it; with `own_ids`, an older server's.
+
+    `tasks` are what a run shows of them in full view; None for servers up to 2.17, which know no views.
+    """
 
     def __init__(self, *, own_ids: bool = False) -> None:
+        self.tasks: Any = None
         self.runs: dict[str, dict[str, Any]] = {}
         self.own_ids = own_ids
         self.effects: Counter[str] = Counter()
@@ -54,13 +58,41 @@ class Kubeflow:
             named = [run for run in self.runs.values() if run["display_name"] == predicate["string_value"]]
             return 200, {"runs": named}
         run = self.runs.get(url.path.split("/")[-1])
-        return (200, run) if run else (404, {"message": "no such run"})
+        if run is None:
+            return 404, {"message": "no such run"}
+        if self.tasks is None:
+            return 200, {**run, "run_details": {"task_details": [{"display_name": "fit"}]}}
+        full = parse_qs(url.query).get("view") == ["FULL"]
+        return 200, {**run, "task_count": len(self.tasks), **({"tasks": self.tasks} if full else {})}
+
+
+def task(name: str, parameters: Any = (), artifacts: Any = ()) -> dict[str, Any]:
+    """A `V2beta1PipelineTask` with outputs: parameters and artifacts' metadata, by key."""
+    return {
+        "name": name,
+        "display_name": name,
+        "state": "SUCCEEDED",
+        "type": "RUNTIME",
+        "inputs": {"parameters": [{"parameter_key": "version", "value": "v1", "type": "COMPONENT_INPUT"}]},
+        "outputs": {
+            "parameters": [
+                {"parameter_key": key, "value": value, "type": "OUTPUT", "producer": {"task_name": name}}
+                for key, value in dict(parameters).items()
+            ],
+            "artifacts": [
+                {"artifact_key": key, "type": "OUTPUT", "artifacts": [{"name": key, "metadata": metadata}]}
+                for key, metadata in dict(artifacts).items()
+            ],
+        },
+    }
 
 
 class Airflow:
-    """`/api/v2/dags/train/dagRuns` as Airflow 3.3 answers."""
+    """`/api/v2/dags/train/dagRuns` as Airflow 3.3 answers; `xcoms` of every run, by task, index and key."""
 
     def __init__(self) -> None:
+        self.xcoms: dict[tuple[str, int, str], Any] = {}
+        self.xcoms_allowed = True
         self.runs: dict[str, dict[str, Any]] = {}
         self.tokens = 0
         self.effects: Counter[str] = Counter()
@@ -86,10 +118,29 @@ class Airflow:
             self.effects[body["conf"]["decision"]] += 1
             self.runs[body["dag_run_id"]] = {**body, "state": "success"}
             return 200, self.runs[body["dag_run_id"]]
+        if "/taskInstances/" in path:
+            return self._xcom(path.partition("/taskInstances/")[2], parse_qs(urlsplit(request.path).query))
         run = self.runs.get(path.split("/")[-1])
         if run and request.method == "PATCH":
             run.update(request.json)
         return (200, run) if run else (404, {"detail": "not found"})
+
+    def _xcom(self, path: str, query: dict[str, list[str]]) -> Answer:
+        if not self.xcoms_allowed:
+            return 403, {"detail": "Forbidden"}
+        wanted, _, key = path.partition("/xcomEntries")
+        if not key:  # a list, which has no values
+            assert set(query) <= {"xcom_key", "limit"}
+            found = [
+                {"task_id": task, "map_index": index, "key": name}
+                for task, index, name in self.xcoms
+                if wanted in ("~", task) and query["xcom_key"] == [name]
+            ]
+            return 200, {"xcom_entries": found[: int(query["limit"][0])], "total_entries": len(found)}
+        entry = (unquote(wanted), int(query.get("map_index", ["-1"])[0]), unquote(key[1:]))
+        if entry not in self.xcoms:
+            return 404, {"detail": f"XCom entry with key: `{entry[2]}` not found"}
+        return 200, {"task_id": entry[0], "key": entry[2], "value": self.xcoms[entry]}
 
 
 class Receiver:
