@@ -7,14 +7,13 @@ it twice, a person decides.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from observer.actions.base import LOWERS_EXPOSURE, Foreign, Order, Target, Verb
 from observer.actions.ledger import Action, Ledger
-from observer.actions.results import checked
+from observer.actions.results import checked, storable
 from observer.errors import Absent, ConfigError, ObserverError, Permanent, Retryable, Unclear
 from observer.logs import decision
 
@@ -24,7 +23,6 @@ SELF: Final = "observer"
 FIRST_RETRY, LAST_RETRY = 5.0, 900.0
 LONGEST_SILENCE: Final = 60.0
 """Seconds until a target that does not answer is asked again; roll-backs wait no longer either."""
-_LONGEST_RESULT = 50_000
 _MOST_REFUSALS: Final = 10
 """Rows of an action that tell of results which were refused."""
 _NAMING: Final = frozenset({"sending", "running", "stuck", "succeeded"})
@@ -69,7 +67,7 @@ class ActionEngine:
         self._jumped: dict[str, float] = {}
         self._quiet: dict[str, tuple[int, float]] = {}
         self.away: dict[str, str] = {}
-        """Targets that gave no answer when they were last asked, and what was wrong."""
+        """Targets with open orders that gave no answer when they were last asked, and what was wrong."""
 
     @property
     def full(self) -> bool:
@@ -183,6 +181,9 @@ class ActionEngine:
                     self._postpone(action, "unclear", now, error)
                 else:
                     self._trouble(action, now, error)
+        waited_for = {action.order.target for action in self.ledger.open}
+        for name in self.away.keys() - waited_for:  # it will not be asked: nobody knows, or cares
+            del self.away[name]
 
     def jumped(self, seconds: float) -> None:
         """The machine's clock was set: whatever time is left of open actions stays as it is."""
@@ -306,7 +307,7 @@ class ActionEngine:
         data: dict[str, object] = {"detail": progress.detail[:500]}
         if progress.result:
             result, refused = checked(progress.result, action.version)
-            data["result"] = _storable(result)
+            data["result"] = storable(result)
             if refused:
                 data["detail"] = f"{progress.detail[:200]}; {refused}"
         if progress.state == "succeeded":
@@ -400,15 +401,6 @@ class ActionEngine:
         self._asked.pop(action.id, None)
         self._troubles.pop(action.id, None)
         self._done(action)
-
-
-def _storable(result: Mapping[str, object]) -> object:
-    """A target's result as JSON that the ledger can hold: numbers that are none become null."""
-    text = json.dumps(result, default=str)[:_LONGEST_RESULT]
-    try:
-        return json.loads(text, parse_constant=lambda _: None)
-    except ValueError:
-        return {"cut": text[:1_000], **({"version": result["version"]} if "version" in result else {})}
 
 
 def _clean(value: object) -> object:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:@-]{0,127}")
+_LONGEST: Final = 50_000
+"""Characters of a result as JSON."""
 ACCEPTED: Final = (
     "up to 128 letters, digits and . _ + : @ -, the first a letter or digit, as text or a whole number"
 )
@@ -43,3 +46,12 @@ def checked(result: Mapping[str, Any], known: str) -> tuple[dict[str, Any], str]
     if known not in ("", version):
         return rest, f"version {version} was refused: {known} was named before"
     return {**rest, "version": version}, ""
+
+
+def storable(result: Mapping[str, object]) -> object:
+    """A target's result as JSON that the ledger can hold: numbers that are none become null."""
+    text = json.dumps(result, default=str)[:_LONGEST]
+    try:
+        return json.loads(text, parse_constant=lambda _: None)
+    except ValueError:
+        return {"cut": text[:1_000], **({"version": result["version"]} if "version" in result else {})}

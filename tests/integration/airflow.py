@@ -47,7 +47,7 @@ odd()
 def endless():
     @task
     def wait():
-        time.sleep(3600)
+        time.sleep(300)
 
     wait()
 

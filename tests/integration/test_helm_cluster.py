@@ -19,6 +19,7 @@ from tests.integration import test_traffic as traffic
 from tests.services.helm import CHART, ROOT, run, template
 from tests.services.kubernetes import ADMIN, Kubernetes, operator_definitions
 from tests.services.serving import DEFINITIONS
+from tests.unit.actions.fakes import order
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -209,6 +210,41 @@ def test_a_rollout_uses_every_right_that_it_is_given_and_is_refused_anything_els
         answer = cluster.client.request(method, path, json=body, headers=headers)
         assert answer.status_code == 403, (method, path, answer.text)
     assert cluster.read(platform.path) == whole
+
+
+def test_the_route_that_kserve_writes_is_read_and_never_written(cluster: Kubernetes, tmp_path: Path) -> None:
+    token = install(cluster, "target-kserve-route")
+    (group, _, _, _), (routes, _, _, _) = DEFINITIONS["inferenceservices"], DEFINITIONS["httproutes"]
+    granted = {(verb, group, "inferenceservices", "credit") for verb in ("get", "patch")}
+    granted |= {("get", routes, "httproutes", "credit")}
+    deadline = time.monotonic() + 60
+    while rights(cluster, token, "ml") != granted:
+        assert time.monotonic() < deadline, rights(cluster, token, "ml")
+        time.sleep(0.05)
+    before = len(cluster.audited(ACCOUNT))
+    told = yaml.safe_load(VALUES["target-kserve-route"].read_text())["config"]["targets"]["serving"]
+    route = traffic.Platform(cluster, traffic.CASES["http route"], tmp_path, ADMIN)
+    (tmp_path / "pod").mkdir()
+    case = traffic.Case("inferenceservices", traffic.STANDARD, told)
+    service = traffic.Platform(cluster, case, tmp_path / "pod", token)
+    assert service.target.check() == []
+    step = order("step", kind="set_weights", parameters={"share": 25.0, "before": service.target.read()[0]})
+    reference = service.target.send(step)
+    service.settle()
+    assert service.target.progress(step, reference).state == "running", "its replicas are, requests are not"
+    route.target.send(order("route", kind="set_weights", parameters={"share": 25.0, "before": None}))
+    route.settle()
+    assert service.target.progress(step, reference).state == "succeeded"
+    asked = [one for one in cluster.audited(ACCOUNT)[before:] if one["responseStatus"]["code"] == 200]
+    used = {
+        (one["verb"], one["objectRef"]["apiGroup"], one["objectRef"]["resource"], one["objectRef"]["name"])
+        for one in asked
+    }
+    assert used == granted
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/merge-patch+json"}
+    for path in (route.path, f"{route.collection}/another"):
+        answer = cluster.client.request("PATCH", path, json={"spec": {"rules": []}}, headers=headers)
+        assert answer.status_code == 403, answer.text
 
 
 @pytest.mark.parametrize("missing", ["get", "patch"])

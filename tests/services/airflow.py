@@ -46,10 +46,11 @@ class Airflow(Server):
 
     def stop(self) -> None:
         """End all of it, and remove its data."""
-        for process in self._processes.values():
-            process.stop(30)
-            with suppress(ProcessLookupError):  # what it started itself and left
+        running = [process for process in self._processes.values() if process.code is None]
+        for process in running:  # all at once, with what they started: there is nothing to save
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
         self._folder.cleanup()
 
     @property

@@ -44,8 +44,9 @@ labels:
 {{- end -}}
 
 {{/*
-What the targets of the configuration need in this cluster, as YAML: namespace -> "group/resource" -> names. A
-target with a kubeconfig of its own lies in another cluster, or speaks as somebody else.
+What the targets of the configuration need in this cluster, as YAML: namespace -> "group/resource" -> names, where
+" (read)" follows on what is never changed: KServe's own route. A target with a kubeconfig of its own lies in another
+cluster, or speaks as somebody else.
 */}}
 {{- define "observer.rights" -}}
 {{- $kinds := dict
@@ -59,8 +60,14 @@ target with a kubeconfig of its own lies in another cluster, or speaks as somebo
 {{- $kind := get $kinds $target.type -}}
 {{- if and $kind (not $target.kubeconfig) -}}
 {{- $inside := get $rights $target.namespace | default dict -}}
-{{- $names := append (get $inside $kind | default list) $target.name | uniq | sortAlpha -}}
-{{- $_ := set $inside $kind $names -}}
+{{- $wanted := list (list $kind $target.name) -}}
+{{- with $target.route -}}
+{{- $wanted = append $wanted (list (printf "%s (read)" $kinds.http_route) .name) -}}
+{{- end -}}
+{{- range $wanted -}}
+{{- $names := append (get $inside (first .) | default list) (last .) | uniq | sortAlpha -}}
+{{- $_ := set $inside (first .) $names -}}
+{{- end -}}
 {{- $_ := set $rights $target.namespace $inside -}}
 {{- end -}}
 {{- end -}}

@@ -19,13 +19,18 @@ class Wire:
     """Stands in for httpx's sockets; `point` runs before a request arrives and before its answer does.
 
     `trouble` is the chance that a request fails: no connection, an answer lost, 429, 5xx before or after it
-    was handled.
+    was handled. What `befalls` requests may be put in its place: `connect`, `lost` or a status; 500 comes
+    after it was handled, others before.
     """
 
     def __init__(self, rng: random.Random, point: Callable[[], None]) -> None:
         self.rng, self.point = rng, point
         self.trouble = 0.0
         self.servers: dict[str, Handler] = {}
+        self.asked = 0
+        self.befalls: Callable[[httpx.Request], str | int | None] = lambda _: (
+            self.rng.choice(("connect", "lost", 429, 500, 503)) if self.chance() else None
+        )
         self._client = httpx.Client(transport=httpx.MockTransport(self._carry))
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,11 +47,12 @@ class Wire:
         path = f"{url.path}?{url.query}" if url.query else url.path
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.point()
-        happens = self.rng.choice(("connect", "lost", 429, 500, 503)) if self.chance() else None
+        self.asked += 1
+        happens = self.befalls(request)
         if happens == "connect":
             raise httpx.ConnectError("refused", request=request)
-        if happens in (429, 503):
-            return httpx.Response(int(happens), json={})
+        if isinstance(happens, int) and happens != 500:
+            return httpx.Response(happens, json={})
         status, said = self.servers[url.netloc](Request(request.method, path, headers, request.content))
         self.point()
         if happens == "lost":
