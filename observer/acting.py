@@ -16,7 +16,7 @@ from observer.actions.retrain.events import sign
 from observer.actions.rollouts import Rollouts
 from observer.actions.shown import brief, rollout_shown, whole
 from observer.actions.targets import KnativeSpec, WebhookSpec
-from observer.actions.traffic.target import TrafficTarget
+from observer.actions.traffic.target import Division, TrafficTarget
 from observer.config import Config
 from observer.engines.orders import Orders
 from observer.errors import Absent, ConfigError, Permanent, Retryable
@@ -101,7 +101,18 @@ class Acting:
         """Changes whenever anything that is seen here may have."""
         control = self._ready()
         rolling = [
-            (one.id, one.share, one.paused, one.result, one.at_step, len(one.history), one.last, said)
+            (
+                one.id,
+                one.share,
+                one.shadow,
+                one.copies.answered,
+                one.paused,
+                one.result,
+                one.at_step,
+                len(one.history),
+                one.last,
+                said,
+            )
             for one, said in control.rollouts.all()
         ]
         return repr((control.engine.ledger.head, rolling, len(control.evaluations)))
@@ -223,7 +234,7 @@ class Acting:
             lambda model: config.model(model).actions.guards,
             lambda model, now: now + config.model(model).judge.utc_offset * 3600,
             config.labels.horizon / 1000 if config.labels else 0.0,
-            self._share,
+            self._division,
         )
         control = Control(
             self.inbox,
@@ -240,9 +251,9 @@ class Acting:
         )
         return control
 
-    def _share(self, name: str) -> float | None:
+    def _division(self, name: str) -> Division | None:
         target = self._targets.get(name)
         try:
-            return target.read()[0] if isinstance(target, TrafficTarget) else None
+            return target.read() if isinstance(target, TrafficTarget) else None
         except (Retryable, Permanent):
             return None

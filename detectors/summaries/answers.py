@@ -30,6 +30,8 @@ class Answers:
     ----------
     n, failed : int
         Requests, and those that say that they failed.
+    copied : int
+        Those that were copies, whose answers nobody was given.
     latency : int64[BINS]
         Requests by how long they took, in bins that double every `PER_DOUBLING`; those that say it.
     """
@@ -37,10 +39,12 @@ class Answers:
     n: int = 0
     failed: int = 0
     latency: Ints = field(default_factory=_no_latency)
+    copied: int = 0
 
-    def update(self, latency_ms: Floats, failed: Bools | None) -> None:
+    def update(self, latency_ms: Floats, failed: Bools | None, *, copied: bool = False) -> None:
         """Add requests: how long each took, float64[n], NaN where unknown; which failed, None for none."""
         self.n += len(latency_ms)
+        self.copied += len(latency_ms) if copied else 0
         self.failed += 0 if failed is None else int(np.count_nonzero(failed))
         known = latency_ms[latency_ms >= 0]
         if len(known):
@@ -50,7 +54,12 @@ class Answers:
 
     def plus(self, other: Answers) -> Answers:
         """Those of both."""
-        return Answers(self.n + other.n, self.failed + other.failed, self.latency + other.latency)
+        return Answers(
+            self.n + other.n,
+            self.failed + other.failed,
+            self.latency + other.latency,
+            self.copied + other.copied,
+        )
 
     def quantile(self, share: float) -> float | None:
         """Upper edge of the bin within which so much of the latency lies, milliseconds; None without any."""
@@ -62,10 +71,13 @@ class Answers:
 
     def to_bytes(self) -> bytes:
         """All of it."""
-        return pack({"n": self.n, "failed": self.failed, "latency": self.latency})
+        counts = {"n": self.n, "failed": self.failed, "copied": self.copied}
+        return pack({**counts, "latency": self.latency})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Answers:
         """What `to_bytes` gave; raises `ValueError` for anything else."""
         fields = unpack(data)
-        return cls(int(fields["n"]), int(fields["failed"]), fields.array("latency", np.int64, BINS).copy())
+        latency = fields.array("latency", np.int64, BINS).copy()
+        copied = int(fields["copied"]) if "copied" in fields else 0
+        return cls(int(fields["n"]), int(fields["failed"]), latency, copied)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from observer.errors import Permanent
 
-Kind = Literal["retrain", "set_weights", "promote", "rollback", "notify"]
+Kind = Literal["retrain", "shadow", "set_weights", "promote", "rollback", "notify"]
 Verb = Literal["approve", "reject", "hold"]
 """What a person can say of an action."""
 Mode = Literal["automatic", "unless_rejected", "required"]

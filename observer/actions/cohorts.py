@@ -81,16 +81,16 @@ class Pairs:
         whole = self._quality.whole(self.champion, self.challenger, lambda one: one.end <= verified * 1000)
         return [_cohort(other, one, share / 100) for other, one in whole]
 
-    def windows(self, share: float, verified: float) -> list[Answered]:
-        """How requests were answered, as soon as windows close; arguments as for `cohorts`."""
-        if not 0 < share < 100:
+    def windows(self, drawn: float, verified: float) -> list[Answered]:
+        """How requests were answered, as soon as windows close; `drawn` is the challenger's chance."""
+        if not drawn:
             return []
         whole = self._windows.whole(self.champion, self.challenger, lambda one: one.end <= verified * 1000)
         return [
             Answered(
                 other.key.start / 1000,
                 other.end / 1000,
-                share / 100,
+                drawn,
                 _answers(one),
                 _answers(other),
             )
@@ -100,7 +100,9 @@ class Pairs:
 
 def _answers(report: WindowReport | None) -> Answers:
     counts = report.answers if report else None
-    return Answers(counts.n, counts.failed, np.array(counts.latency, np.int64)) if counts else Answers()
+    if report is None or counts is None:
+        return Answers()
+    return Answers(counts.n, counts.failed, np.array(counts.latency, np.int64), report.copied)
 
 
 def _cohort(other: QualityReport, one: QualityReport | None, share: float) -> Cohort:

@@ -342,6 +342,7 @@ class Control:
         for rollout, _ in self.rollouts.all():
             where = (rollout.model, rollout.challenger)
             values.set(catalog.ROLLOUT_SHARE, where, rollout.share / 100)
+            values.set(catalog.ROLLOUT_SHADOW, where, rollout.shadow / 100)
             if rollout.history:
                 last = rollout.history[-1]
                 for bound in ("lower", "estimate", "upper"):

@@ -35,6 +35,7 @@ class WebGate:
             "challenger": rollout.challenger,
             "share": rollout.share,
             "wanted": step.share,
+            "shadow": step.shadow,
             "verb": step.verb,
             "reason": step.reason,
             "detail": step.detail,

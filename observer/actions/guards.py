@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Self
 from detectors.experiment.arms import Arms
 from detectors.experiment.design import DesignTest
 from detectors.experiment.difference import Difference
+from detectors.experiment.fairness import SampleRatio
 from detectors.summaries.answers import BINS, Answers
 from detectors.summaries.packing import pack, unpack
 
@@ -19,13 +20,80 @@ SLOW: Final = 0.95
 
 
 class Answered(NamedTuple):
-    """How both arms answered the requests of one window; `share` is the challenger's probability."""
+    """How both arms answered the requests of one window; `share` is the chance of the challenger's answer."""
 
     start: float
     end: float
     share: float
     challenger: Answers
     champion: Answers
+
+
+@dataclass(slots=True)
+class Copies:
+    """Whether the challenger answers the copies of requests that it should be sent, marked as such.
+
+    With p percent copied, a request brings the champion's answer and with chance p the challenger's. Taken
+    for draws of one arm with chance q = p/(1+p), the bets of `SampleRatio` multiply by less than 1 on
+    average: c0 (1-p + p c1) = c0 (2-c0), where q c1 + (1-q) c0 = 1. So the alarm's chance still holds. The
+    same goes for the guardrails, whose bets are on a request's two answers: equal chances, given the request,
+    gain nothing, and answers that fail together lose.
+
+    Attributes
+    ----------
+    windows, answered, requests : int
+        Windows, copies that were answered in them, and requests that the champion answered.
+    expected : float
+        Copies that there should have been.
+    unmarked : int
+        Answers of the challenger that say that they were served.
+    """
+
+    windows: int = 0
+    answered: int = 0
+    requests: int = 0
+    expected: float = 0.0
+    unmarked: int = 0
+    ratio: SampleRatio = field(default_factory=SampleRatio)
+
+    def update(self, window: Answered, percent: float) -> None:
+        """Advance by one window."""
+        copied = window.challenger.copied
+        served = window.champion.n - window.champion.copied
+        self.windows += 1
+        self.answered += copied
+        self.requests += served
+        self.expected += served * percent / 100
+        self.unmarked += window.challenger.n - copied
+        self.ratio.update(window.share, copied, served)
+
+    def missing(self, limit: float) -> bool:
+        """Whether there are surely fewer or more than were set, and by enough to matter.
+
+        Mirrors promise nothing of a single request.
+        """
+        off = abs(self.answered - self.expected)
+        return self.ratio.evidence >= limit and off > MATERIAL * self.expected
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return (
+            f"{self.answered} copies of {self.requests} requests answered; about {self.expected:.0f} expected"
+        )
+
+    def to_bytes(self) -> bytes:
+        """The whole state."""
+        counts = [self.windows, self.answered, self.requests, self.expected, self.unmarked]
+        return pack({"counts": counts, "ratio": self.ratio.to_bytes()})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` gave; raises `ValueError` for anything else."""
+        fields = unpack(data)
+        windows, answered, requests, expected, unmarked = fields["counts"]
+        ratio = SampleRatio.from_bytes(fields.packed("ratio"))
+        return cls(windows, answered, requests, expected, unmarked, ratio)
 
 
 @dataclass(slots=True)

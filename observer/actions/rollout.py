@@ -17,14 +17,15 @@ from detectors.experiment.difference import Band, Difference
 from detectors.experiment.fairness import SampleRatio
 from detectors.experiment.loss import LossTest
 from detectors.summaries.packing import pack, unpack
-from observer.actions.guards import Answered, Guards
+from observer.actions.guards import Answered, Copies, Guards
 from observer.actions.rollout_spec import RolloutSpec
 from observer.windows import duration
 
 Result = Literal["promoted", "rolled_back", "aborted"]
-Verb = Literal["wait", "advance", "promote", "rollback", "pause", "finish"]
+Verb = Literal["wait", "shadow", "advance", "promote", "rollback", "pause", "finish"]
 Reason = Literal[
     # wait
+    "shadowing",
     "baking",
     "samples_too_few",
     "gathering",
@@ -32,6 +33,8 @@ Reason = Literal[
     "frozen",
     "dry_run",
     "gate_closed",
+    # shadow
+    "shadow_first",
     # advance
     "no_harm",
     "gross_harm_excluded",
@@ -46,6 +49,8 @@ Reason = Literal[
     "watch",
     # pause
     "sample_ratio",
+    "copies_missing",
+    "copies_unmarked",
     "label_mismatch",
     "no_data",
     "challenger_drift",
@@ -56,6 +61,8 @@ Reason = Literal[
     "stable",
 ]
 _TESTS: Final = ("design", "arrival")
+_WINDOWS: Final = 2
+"""That a shadow takes at least: what counts as slow follows from the windows before."""
 HISTORY: Final = 1_000
 """Cohorts whose estimate is kept for the plot."""
 
@@ -85,12 +92,13 @@ class Cohort(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do now, and why; `share` (percent) is what the challenger gets afterwards."""
+    """What to do now, and why; `share` and `shadow` (percent) are what the challenger gets afterwards."""
 
     verb: Verb
     share: float
     reason: Reason
     detail: str
+    shadow: float = 0.0
 
 
 class Point(NamedTuple):
@@ -113,6 +121,8 @@ class Rollout:
     ----------
     share : float
         Percent that the challenger gets, as last read back from the platform.
+    shadow : float
+        Percent of the requests that it answers copies of, likewise.
     since : float
         From when on it gets that, seconds since the epoch.
     paused : str
@@ -146,6 +156,8 @@ class Rollout:
     losses: LossTest | None = None
     """Of a regression: what the evidence is by, instead of `design`."""
     history: list[Point] = field(default_factory=list)
+    shadow: float = 0.0
+    copies: Copies = field(default_factory=Copies)
 
     @property
     def id(self) -> str:
@@ -200,10 +212,25 @@ class Rollout:
     def answered(self, window: Answered) -> bool:
         """Take how requests of a window were answered; False as for `observe`."""
         late = window.start < max(self.since, self.guards.last)
-        if late or self.result or not 0 < self.share < 100 or window.share != self.share / 100:
+        if late or self.result or not self.drawn or window.share != self.drawn:
             return False
+        if self.shadow:
+            self.seen = max(self.seen, window.end)
+            self.copies.update(window, self.shadow)
+        elif window.challenger.copied:
+            return False  # copies and requests that were served cannot be told apart in it
         self.guards.update(window)
         return True
+
+    @property
+    def drawn(self) -> float:
+        """Chance that an answer is the challenger's; 0 while the champion has no company.
+
+        Of copies of p percent of the requests, p/(1+p): a copy never takes a request's place.
+        """
+        if self.shadow:
+            return self.shadow / (100 + self.shadow)
+        return self.share / 100 if self.share < 100 else 0.0
 
     @property
     def band(self) -> Band:
@@ -213,14 +240,14 @@ class Rollout:
         planned = max(self.spec.minimum * len(self.spec.steps), 1_000) * rate * (1 - rate) / 2
         return self.difference.band(self.spec.alpha, planned)
 
-    def applied(self, share: float, now: float) -> None:
-        """The platform serves this share."""
-        if share != self.share:
-            self.share, self.since, self.at_step = share, now, 0.0
+    def applied(self, share: float, now: float, shadow: float = 0.0) -> None:
+        """The platform serves this share, and copies so many requests."""
+        if (share, shadow) != (self.share, self.shadow):
+            self.share, self.shadow, self.since, self.at_step = share, shadow, now, 0.0
         self.seen = max(self.seen, now)
         if share == 100 and self.promoted_at is None:
             self.promoted_at = now
-        elif share == 0 and self.started < now and not self.result:
+        elif share == shadow == 0 and self.started < now and not self.result:
             self.result = "rolled_back"
 
     def decide(
@@ -275,6 +302,13 @@ class Rollout:
 
     def _unfair(self, *, drift: bool) -> Step | None:
         guard = math.log(1 / self.spec.guard_alpha)
+        if self.copies.unmarked:
+            detail = (
+                f"{self.copies.unmarked} requests of {self.challenger} are logged as served, not as shadow"
+            )
+            return self._say("pause", self.share, "copies_unmarked", detail)
+        if self.copies.missing(guard):
+            return self._say("pause", self.share, "copies_missing", self.copies.told)
         if self.ratio.evidence >= guard:
             detail = "requests are not divided as they were meant to be (sample-ratio mismatch)"
             return self._say("pause", self.share, "sample_ratio", detail)
@@ -288,9 +322,9 @@ class Rollout:
 
     def _onward(self, now: float, largest_step: float, maturity: float) -> Step:
         spec, band = self.spec, self.band
-        if self.share > 0 and now >= self.seen + max(spec.no_data / 1000, maturity):
+        if (self.share or self.shadow) and now >= self.seen + max(spec.no_data / 1000, maturity):
             silence = duration(round(now - self.seen) * 1000)
-            detail = f"no cohort of both arms for {silence}"
+            detail = f"no {'window' if self.shadow else 'cohort'} of both arms for {silence}"
             return self._say("pause", self.share, "no_data", detail)
         better = self.better >= math.log(2 / spec.alpha)
         not_worse = spec.margin is not None and band.lower > -spec.margin
@@ -308,7 +342,7 @@ class Rollout:
             return self._say("pause", self.share, "inconclusive", detail)
         following = [step for step in spec.steps if step > self.share]
         if self.share == 0:
-            return self._advance(spec.steps[0], largest_step, "no_harm", "the first step")
+            return self._before_the_first(now, largest_step)
         if not enough:
             if self.at_step < spec.minimum:
                 detail = f"{self.at_step:g} labelled requests at this step; {spec.minimum} are needed"
@@ -320,6 +354,20 @@ class Rollout:
             detail = f"a loss of {spec.gross:g} is excluded: {self._told()}"
             return self._advance(following[-1], largest_step, "gross_harm_excluded", detail)
         return self._advance(following[0], largest_step, "no_harm", self._told())
+
+    def _before_the_first(self, now: float, largest_step: float) -> Step:
+        shadow = self.spec.shadow
+        if shadow is None:
+            return self._advance(self.spec.steps[0], largest_step, "no_harm", "the first step")
+        if not self.shadow:
+            detail = f"copies of {shadow.percent:g}% of the requests, answered to nobody"
+            return Step("shadow", 0.0, "shadow_first", detail, shadow.percent)
+        few = self.copies.answered < shadow.minimum or self.copies.windows < _WINDOWS
+        if few or now < self.since + shadow.bake / 1000:
+            least = f"{shadow.minimum} and {duration(shadow.bake)} are needed"
+            return self._say("wait", 0.0, "shadowing", f"{self.copies.answered} copies answered; {least}")
+        detail = f"{self.copies.answered} copies answered, no worse than by {self.champion}"
+        return self._advance(self.spec.steps[0], largest_step, "no_harm", detail)
 
     def _advance(self, share: float, largest_step: float, reason: Reason, detail: str) -> Step:
         return self._say("advance", min(share, self.share + largest_step), reason, detail)
@@ -342,7 +390,8 @@ class Rollout:
         return f"{band.estimate:+.4f} ({band.lower:+.4f} to {band.upper:+.4f})"
 
     def _say(self, verb: Verb, share: float, reason: Reason, detail: str) -> Step:
-        return Step(verb, share, reason, detail)
+        copying = verb in ("wait", "pause")
+        return Step(verb, share, reason, detail, self.shadow if copying else 0.0)
 
     # People
 
@@ -354,7 +403,8 @@ class Rollout:
         """Go on, with what comes from now on: how requests were divided meanwhile nobody knows."""
         self.paused = ""
         self.since = self.seen = now
-        self.ratio, self.arrival = SampleRatio(), DesignTest()
+        self.ratio, self.arrival, self.copies = SampleRatio(), DesignTest(), Copies()
+        self.guards = Guards(past=self.guards.past, last=self.guards.last)
 
     def jumped(self, seconds: float) -> None:
         """The machine's clock was set: times that are counted from go with it, but for that in its name."""
@@ -371,6 +421,8 @@ class Rollout:
                 "challenger": self.challenger,
                 "spec": self.spec.model_dump_json(),
                 "times": [self.started, self.since, self.last, self.seen, self.at_step, self.share],
+                "shadow": self.shadow,
+                "copies": self.copies.to_bytes(),
                 "promoted_at": self.promoted_at,
                 "paused": self.paused,
                 "result": self.result,
@@ -410,4 +462,6 @@ class Rollout:
             Guards.from_bytes(fields.packed("guards")),
             LossTest.from_bytes(fields.packed("losses")) if fields["losses"] else None,
             [Point(*one) for one in fields["history"]],
+            fields.get("shadow", 0.0),
+            Copies.from_bytes(fields.packed("copies")) if "copies" in fields else Copies(),
         )

@@ -25,6 +25,19 @@ class GateSpec(BaseModel):
     """How often it is asked again while it does not say 200."""
 
 
+class ShadowSpec(BaseModel):
+    """Copies of requests that the challenger answers before it serves any; nobody is given its answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    percent: Annotated[int, Field(ge=1, le=100)] = 100
+    """Of the requests, how many are copied."""
+    bake: Annotated[Milliseconds, Field(ge=0)] = 3_600_000
+    """The least time that they are."""
+    minimum: Annotated[int, Field(ge=1)] = 1_000
+    """Copies that must have been answered."""
+
+
 class RolloutSpec(BaseModel):
     """How a challenger meets the champion."""
 
@@ -34,6 +47,8 @@ class RolloutSpec(BaseModel):
     """Name of the traffic target under `targets`."""
     steps: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 5.0, 20.0, 50.0)
     """Percent of the traffic that the challenger gets, one after another; promotion is 100."""
+    shadow: ShadowSpec | None = None
+    """Before the first step the challenger answers copies of requests; for targets that can copy them."""
     bake: Annotated[Milliseconds, Field(ge=0)] = 3_600_000
     """The least time at each step."""
     minimum: Annotated[int, Field(ge=1)] = 200
@@ -73,7 +88,8 @@ class RolloutSpec(BaseModel):
 
     @model_validator(mode="after")
     def _times(self) -> Self:
-        if self.bake * len(self.steps) >= self.deadline:
-            least, most = duration(self.bake * len(self.steps)), duration(self.deadline)
+        baking = self.bake * len(self.steps) + (self.shadow.bake if self.shadow is not None else 0)
+        if baking >= self.deadline:
+            least, most = duration(baking), duration(self.deadline)
             raise ValueError(f"deadline: {most}; accepted: more than bake for every step takes, {least}")
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from observer.actions.base import Approval, Kind, Order
 from observer.actions.cohorts import Pairs
@@ -15,6 +15,7 @@ from observer.actions.ledger import Action
 from observer.actions.rollout import Result, Rollout, Step
 from observer.actions.rollout_spec import GateSpec, RolloutSpec
 from observer.actions.spec import GuardSpec
+from observer.actions.traffic.target import Division
 from observer.errors import ConfigError
 from observer.logs import decision
 from observer.model import QualityReport, WindowReport
@@ -22,6 +23,13 @@ from observer.model import QualityReport, WindowReport
 log = logging.getLogger(__name__)
 
 PREFIX = "rollout/"
+KINDS: Final[Mapping[str, Kind]] = {
+    "shadow": "shadow",
+    "advance": "set_weights",
+    "promote": "promote",
+    "rollback": "rollback",
+}
+"""Verbs of steps that are ordered -> what is ordered."""
 GIVE_UP = 3_600.0
 """Seconds after which a step counts as failed; the rollout pauses then."""
 
@@ -77,7 +85,7 @@ class Rollouts:
     maturity : float
         Seconds that labels may take.
     read : callable
-        Name of a traffic target -> the share that it is asked for, percent; None while it cannot be read.
+        Name of a traffic target -> how it is asked to divide requests; None while it cannot be read.
     """
 
     states: States
@@ -86,7 +94,7 @@ class Rollouts:
     guards: Callable[[str], GuardSpec]
     local: Callable[[str, float], float]
     maturity: float
-    read: Callable[[str], float | None]
+    read: Callable[[str], Division | None]
     gate: Callable[[GateSpec], Gate] = WebGate
     look_every: float = 60.0
     """Seconds between looks at a share that nobody should have changed."""
@@ -115,11 +123,20 @@ class Rollouts:
         if running is not None and not running.rollout.result:
             other = running.rollout.challenger
             raise ConfigError([f"model {model}: a rollout of {other} is under way; abort it first"])
-        share = self.read(spec.target)
-        if share is None or share > 0:
-            there = "cannot be read" if share is None else f"gives the challenger's place {share:g}% already"
+        there = self.read(spec.target)
+        if there is None or there.share > 0:
+            gives = (
+                "cannot be read"
+                if there is None
+                else f"gives the challenger's place {there.share:g}% already"
+            )
             raise ConfigError(
-                [f"model {model}: target {spec.target} {there}; accepted: one that gives it 0%"]
+                [f"model {model}: target {spec.target} {gives}; accepted: one that gives it 0%"]
+            )
+        if spec.shadow is not None and there.shadow > 0:
+            copies = f"copies {there.shadow:g}% of the requests to it already"
+            raise ConfigError(
+                [f"model {model}: target {spec.target} {copies}; accepted: one without a shadow"]
             )
         rollout = Rollout(model, champion, challenger, spec, now, seen=now)
         self._note(rollout, "started", actor, now, why or f"{challenger} against {champion}")
@@ -246,7 +263,7 @@ class Rollouts:
             if rollout.paused != "foreign_change":
                 for cohort in running.pairs.cohorts(rollout.share, running.verified):
                     changed |= rollout.observe(cohort, now)
-                for window in running.pairs.windows(rollout.share, running.verified):
+                for window in running.pairs.windows(rollout.drawn, running.verified):
                     changed |= rollout.answered(window)
             if changed:
                 self._save(rollout)
@@ -271,7 +288,7 @@ class Rollouts:
                 self._pause(rollout, step.reason, now)
             elif step.verb == "finish":
                 self._end(rollout, "promoted", now)
-            if step.verb in ("advance", "promote", "rollback"):
+            if step.verb in KINDS:
                 running.asked = (0.0, "")
                 self._order(running, step, now, SELF)
 
@@ -281,7 +298,7 @@ class Rollouts:
         step = rollout.decide(
             now, drift=drift, page=page, largest_step=guards.largest_step, maturity=self.maturity
         )
-        if step.verb not in ("advance", "promote", "rollback"):
+        if step.verb not in KINDS:
             return step
         frozen = guards.frozen(self.local(model, now))
         if guards.dry_run:
@@ -291,11 +308,11 @@ class Rollouts:
         return step
 
     def _gated(self, running: _Running, step: Step, now: float) -> Step:
-        """Ask the user's own server before the share is raised; as it is configured now."""
+        """Ask the user's own server before the challenger gets more; as it is configured now."""
         rollout = running.rollout
         spec = self.specs(rollout.model)
         gate = spec.gate if spec is not None else None
-        if gate is None or step.verb not in ("advance", "promote"):
+        if gate is None or step.verb not in KINDS or step.verb == "rollback":
             return step
         at, why = running.asked
         if not why or now >= at + gate.every / 1000:
@@ -313,16 +330,15 @@ class Rollouts:
             self._withdraw(running, SELF, now)
             return True
         share = float(action.order.parameters["share"])
-        if action.state == "succeeded" and share != rollout.share:
-            if rollout.share == 0 and share == 0:
-                return True
-            if share == 0:
-                by_hand = action.order.why.get("reason") == "by_hand"
-                self._end(rollout, "aborted" if by_hand else "rolled_back", now)
-            rollout.applied(share, now)
+        shadow = float(action.order.parameters.get("shadow", 0))
+        if action.state == "succeeded" and action.order.kind == "rollback":
+            by_hand = action.order.why.get("reason") == "by_hand"
+            self._end(rollout, "aborted" if by_hand else "rolled_back", now)
+            rollout.applied(0.0, now)
             self._save(rollout)
-        elif action.state == "succeeded" and share == 0 and not rollout.result:
-            self._end(rollout, "aborted", now)
+        elif action.state == "succeeded" and (share, shadow) != (rollout.share, rollout.shadow):
+            rollout.applied(share, now, shadow)
+            self._save(rollout)
         elif action.state != "succeeded" and not rollout.paused:
             foreign = action.rows[-1].data.get("foreign", False)
             self._pause(rollout, "foreign_change" if foreign else f"{action.order.kind} {action.state}", now)
@@ -344,12 +360,16 @@ class Rollouts:
         if rollout.paused == "foreign_change" or now < running.looked + self.look_every:
             return
         running.looked = now
-        share = self.read(rollout.spec.target)
-        if share is not None and abs(share - rollout.share) > 1e-6:
-            log.warning("rollout: model=%s %g%% was set, %g%% is there", rollout.model, rollout.share, share)
-            self._pause(rollout, "foreign_change", now)
-        elif share is not None:
+        there = self.read(rollout.spec.target)
+        if there is None:
+            return
+        copied = rollout.spec.shadow is None or abs(there.shadow - rollout.shadow) < 1e-6
+        if abs(there.share - rollout.share) < 1e-6 and copied:
             running.verified = now
+            return
+        was, asks = f"{rollout.share:g}% and {rollout.shadow:g}%", f"{there.share:g}% and {there.shadow:g}%"
+        log.warning("rollout: model=%s share and shadow: %s were set, %s are there", rollout.model, was, asks)
+        self._pause(rollout, "foreign_change", now)
 
     def _withdraw(self, running: _Running, actor: str, now: float) -> None:
         """A step that has not been sent is not wanted any more."""
@@ -359,12 +379,14 @@ class Rollouts:
 
     def _order(self, running: _Running, step: Step, now: float, actor: str) -> None:
         rollout, spec = running.rollout, running.rollout.spec
-        kinds: Mapping[str, Kind] = {"advance": "set_weights", "promote": "promote", "rollback": "rollback"}
-        kind = kinds[step.verb]
+        kind = KINDS[step.verb]
         approval = Approval("automatic")
         if step.reason != "by_hand" and kind != "rollback":
             wanted = spec.promote_approval if kind == "promote" else spec.approval
             approval = wanted.approval(lowers_exposure=False)
+        parameters = {"share": step.share, "before": None if kind == "rollback" else rollout.share}
+        if spec.shadow is not None:
+            parameters["shadow"] = step.shadow
         # A step is one decision, made again only after the one before has ended.
         number = self.engine.ledger.length
         order = Order(
@@ -372,7 +394,7 @@ class Rollouts:
             model=rollout.model,
             kind=kind,
             target=spec.target,
-            parameters={"share": step.share, "before": None if kind == "rollback" else rollout.share},
+            parameters=parameters,
             why={"reason": step.reason, "detail": step.detail, "rollout": rollout.id},
             approval=approval,
             created=now,

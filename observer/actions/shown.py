@@ -62,6 +62,7 @@ def rollout_shown(rollout: Rollout, said: str) -> dict[str, Any]:
     standing = {
         "better": (rollout.better, verdict),
         "worse": (rollout.worse, verdict),
+        "copies_missing": (rollout.copies.ratio.evidence, guard),
         "sample_ratio": (rollout.ratio.evidence, guard),
         "label_mismatch": (max(rollout.arrival.more, rollout.arrival.fewer), guard),
         "more_errors": (rollout.guards.errors.test.more, guard),
@@ -75,6 +76,13 @@ def rollout_shown(rollout: Rollout, said: str) -> dict[str, Any]:
         "target": spec.target,
         "started": rollout.started,
         "share": rollout.share,
+        "shadow": rollout.shadow,
+        "copies": {
+            "wanted": spec.shadow.percent if spec.shadow is not None else 0,
+            "answered": rollout.copies.answered,
+            "expected": round(rollout.copies.expected),
+            "minimum": spec.shadow.minimum if spec.shadow is not None else 0,
+        },
         "since": rollout.since,
         "paused": rollout.paused,
         "promoted_at": rollout.promoted_at,
@@ -84,7 +92,7 @@ def rollout_shown(rollout: Rollout, said: str) -> dict[str, Any]:
         "labelled": rollout.at_step,
         "minimum": spec.minimum,
         "alpha": spec.alpha,
-        "baked": rollout.since + spec.bake / 1000,
+        "baked": rollout.since + (spec.shadow.bake if rollout.shadow and spec.shadow else spec.bake) / 1000,
         "deadline": rollout.started + spec.deadline / 1000,
         "watched": None if rollout.promoted_at is None else rollout.promoted_at + spec.watch / 1000,
         "evidence": {

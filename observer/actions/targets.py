@@ -310,6 +310,10 @@ RETRAINS: frozenset[str] = frozenset({"kubeflow", "airflow", "knative", "webhook
 """Types that a rule may name; the others divide traffic."""
 
 
+SHADOWS: frozenset[str] = frozenset({"seldon", "seldon_experiment", "http_route", "local_split"})
+"""Types that can copy requests to a challenger."""
+
+
 def kind_of(spec: Any) -> Literal["retrain", "traffic"]:
     """What a target is for."""
     return "retrain" if spec.type in RETRAINS else "traffic"

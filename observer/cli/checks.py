@@ -15,6 +15,7 @@ import numpy as np
 from detectors.adapters.peer import Peer
 from detectors.base import DetectorError, Numbers
 from observer.acting import targets
+from observer.actions.traffic.target import TrafficTarget
 from observer.clock import SystemClock
 from observer.codecs import InferenceSpec, codec, pairing
 from observer.config import Config, StreamConfig
@@ -345,8 +346,13 @@ def _targets(config: Config) -> Iterator[Line]:
     """Every target and Alertmanager: reached, asked what may be done, and left as it is."""
     for name, spec in config.targets.items():
         subject = f"targets.{name}"
+        rollouts = [model.rollout for model in config.models.values() if model.rollout is not None]
+        shadows = [one.shadow.percent for one in rollouts if one.target == name and one.shadow is not None]
         try:
-            problems = targets(config, name)[name].check()
+            target = targets(config, name)[name]
+            problems = (
+                target.check(max(shadows, default=0)) if isinstance(target, TrafficTarget) else target.check()
+            )
         except ObserverError as error:  # an extra that is not installed
             problems = [str(error)]
         yield from (Line("failed", subject, problem) for problem in problems)

@@ -70,7 +70,12 @@ _verb("abort", "Give the champion of MODEL all its traffic back.")
 def _told(one: dict[str, Any]) -> str:
     state = one["result"] or (f"paused: {one['paused']}" if one["paused"] else "under way")
     arms = f"{one['challenger']} against {one['champion']}"
-    lines = [f"{one['model']}: {arms}, {one['share']:g}% of the traffic; {state}", f"  {one['said']}"]
+    gets = f"copies of {one['shadow']:g}%" if one["shadow"] else f"{one['share']:g}%"
+    lines = [f"{one['model']}: {arms}, {gets} of the traffic; {state}", f"  {one['said']}"]
+    if one["shadow"]:
+        copies = one["copies"]
+        answered, expected = f"{copies['answered']:,}", f"{copies['expected']:,}"
+        lines.append(f"  {answered} copies answered of about {expected}; {copies['minimum']:,} are needed")
     history = one["history"]
     if history:
         last = history[-1]
@@ -82,8 +87,12 @@ def _told(one: dict[str, Any]) -> str:
 
 
 def _plot(points: list[dict[str, float]]) -> list[str]:
-    """The band of each cohort as a line of text, zero in the middle."""
-    reach = max(0.001, *(min(abs(p[side]), 0.2) for p in points for side in ("lower", "upper")))
+    """The band of each cohort as a line of text, zero in the middle; `<` and `>` where it goes further.
+
+    The scale follows the latest band, twice as wide: the first ones knew nothing, and would flatten it.
+    """
+    edges = [max(abs(p[side]) for side in ("lower", "estimate", "upper")) for p in points]
+    reach = max(0.001, min(2 * edges[-1], max(edges)))
 
     def place(value: float) -> int:
         inside = max(-1.0, min(1.0, value / reach))
@@ -95,5 +104,9 @@ def _plot(points: list[dict[str, float]]) -> list[str]:
         row[place(p["lower"]) : place(p["upper"]) + 1] = "-" * (place(p["upper"]) - place(p["lower"]) + 1)
         row[_WIDTH // 2] = "|"
         row[place(p["estimate"])] = "o"
+        if p["lower"] < -reach:
+            row[0] = "<"
+        if p["upper"] > reach:
+            row[-1] = ">"
         lines.append(f"  {''.join(row)} {p['share']:g}%")
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +22,8 @@ class PredictionMiddleware:
     """Logs the predictions of POST requests that are answered with 200, both bodies being JSON.
 
     Bodies pass through unchanged, piece by piece; they are read once the response has been sent. The id is
-    the request's header `x-request-id`, else a new one, and goes back in the header `x-prediction-id`.
+    the request's header `x-request-id`, else a new one, and goes back in the header `x-prediction-id`. A
+    request to a host whose name ends with `-shadow`, as Envoy marks copies, is logged as arm `shadow`.
 
     Parameters
     ----------
@@ -83,10 +84,19 @@ class PredictionMiddleware:
         await self._app(scope, receiving, sending)
         if status == 200:
             seconds = perf_counter() - start
-            record(self._logger, self._bodies, request, response, seconds, one)
+            read = self._copies if _copied(scope) else self._bodies
+            record(self._logger, read, request, response, seconds, one)
 
-    def _bodies(self, request: Any, response: Any) -> Any:
+    def _bodies(self, request: Any, response: Any) -> Iterable[Mapping[str, Any]]:
         return self._read(request.json(), response.json())
+
+    def _copies(self, request: Any, response: Any) -> Iterable[Mapping[str, Any]]:
+        return ({**fields, "arm": "shadow"} for fields in self._bodies(request, response))
+
+
+def _copied(scope: Scope) -> bool:
+    host = next((value for key, value in scope["headers"] if key == b"host"), b"")
+    return bool(host.split(b":")[0].endswith(b"-shadow"))
 
 
 class _Body:

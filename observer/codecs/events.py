@@ -13,7 +13,7 @@ from observer.model import Schema
 
 Id = Annotated[str, msgspec.Meta(min_length=1)] | int
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Arm = Literal["champion", "challenger"]
+Arm = Literal["champion", "challenger", "shadow"]
 Scalar = str | int | float | bool | None
 
 
@@ -62,7 +62,7 @@ ACCEPTED = {
     "label": "a string, number or boolean",
     "version": "a string, a number or null",
     "features": "an object or null",
-    "arm": '"champion", "challenger" or null',
+    "arm": '"champion", "challenger", "shadow" or null',
     "arm_probability": "a number from 0 to 1, or null",
     "error": "true, false or null",
     "weight": "a number of at least 0, or null",

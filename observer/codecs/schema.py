@@ -62,8 +62,8 @@ _PREDICTION: dict[str, Any] = {
             "description": "Probability of the positive class, or of each class by name.",
         },
         "arm": {
-            "enum": ["champion", "challenger", None],
-            "description": "Which arm of a comparison answered.",
+            "enum": ["champion", "challenger", "shadow", None],
+            "description": "Which arm answered; shadow: a copy of a request, whose answer nobody was given.",
         },
         "arm_probability": {
             "type": ["number", "null"],
@@ -195,7 +195,7 @@ def avro_schema(stream: Stream) -> str:
     if stream == "labels":
         fields = [*shared, {"name": "label", "type": outcome}, optional("weight", "double")]
     else:
-        arm = {"type": "enum", "name": "Arm", "symbols": ["champion", "challenger"]}
+        arm = {"type": "enum", "name": "Arm", "symbols": ["champion", "challenger", "shadow"]}
         fields = [
             *shared,
             optional("version", "string"),

@@ -28,7 +28,7 @@ from pydantic_core import CoreSchema
 from detectors.evidence.alarm import Budget
 from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.spec import ActionsSpec
-from observer.actions.targets import TargetSpec, kind_of
+from observer.actions.targets import RETRAINS, SHADOWS, TargetSpec, kind_of
 from observer.codecs import AutoSpec, CodecSpec, Limits, SeldonTopicsSpec
 from observer.exporters.alertmanager import AlertmanagerSpec
 from observer.judge import Attention, JudgeSpec
@@ -228,6 +228,14 @@ def _targets(models: Mapping[str, ModelConfig], targets: Mapping[str, TargetSpec
             if target not in fitting:
                 accepted = ", ".join(fitting) or f"none yet: `targets` names none for {kind}"
                 wrong.append(f"{where}: target {target!r}; accepted: {accepted}")
+        rollout = model.rollout
+        if rollout is None or rollout.shadow is None or rollout.target not in targets:
+            continue
+        type_ = targets[rollout.target].type
+        if type_ not in RETRAINS | SHADOWS:
+            what = f"target {rollout.target!r} is of type {type_}, which cannot copy requests"
+            accepted = f"a target of type {', '.join(sorted(SHADOWS))}, or a rollout without `shadow`"
+            wrong.append(f"models.{name}.rollout.shadow: {what}; accepted: {accepted}")
     return wrong
 
 

@@ -30,8 +30,8 @@ REASONS = (
 )
 """Every reason for which an event can be rejected: metric label, dead-letter header and log alike."""
 
-ARMS = ("", "champion", "challenger")
-"""By code; empty where an event names none."""
+ARMS = ("", "champion", "challenger", "shadow")
+"""By code; empty where an event names none. A shadow answered a copy of a request: nobody was given it."""
 
 
 class Partition(NamedTuple):

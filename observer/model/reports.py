@@ -116,6 +116,8 @@ class WindowReport:
     """Its quality before labels, where the reference carries what that needs."""
     answers: AnswerCounts | None = None
     """How the model answered, on the report of all events."""
+    copied: int = 0
+    """Of the events in time, answers to copies of requests, which nobody was given."""
     distributions: tuple[Distribution, ...] = ()
     """Of each column, on the report of all events and on those of segments that drift."""
 

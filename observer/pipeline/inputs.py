@@ -86,7 +86,7 @@ class Window:
     """What came late; None for nothing."""
     dirty: bool = True
     answers: Answers = field(default_factory=Answers)
-    """Of what came in time; of all events, not of segments."""
+    """Of what came in time; of all events, of segments only how many were copies."""
 
     def whole(self) -> TableSummary:
         """All events of the window, late ones too; not to be changed."""
@@ -189,8 +189,10 @@ class Inputs:
         segments: NDArray[np.uint8],
         late: Bools,
         closed: Bools,
+        *,
+        copied: bool = False,
     ) -> None:
-        """Add events of one version.
+        """Add events of one version; all of them copies of requests, or none.
 
         `columns` are the batch's, as they may be looked at; `starts` int64[n]: window of each event;
         `segments` uint8[n, D]: codes of `dimensions`; `late` bool[n]: it is kept apart from what came in
@@ -208,13 +210,18 @@ class Inputs:
             if not is_late and not is_closed:
                 chosen = slice(None) if rows is None else rows
                 failed = None if batch.errors is None else batch.errors[chosen]
-                self._window(key, closed=False).answers.update(batch.latency_ms[chosen], failed)
+                self._window(key, closed=False).answers.update(
+                    batch.latency_ms[chosen], failed, copied=copied
+                )
             self._update(key, part, late=is_late, closed=is_closed)
             for d, dimension in enumerate(dimensions):
                 codes = segments[:, d] if rows is None else segments[rows, d]
                 for code, members in groups(codes.astype(np.int64)):
                     key = WindowKey(self.model, version, dimension.name(code), start)
                     piece = part if members is None else part.take(members)
+                    if copied and not is_late and not is_closed:
+                        count = len(codes) if members is None else len(members)
+                        self._window(key, closed=False).answers.copied += count
                     self._update(key, piece, late=is_late, closed=is_closed)
 
     def _update(self, key: WindowKey, part: Encoded, *, late: bool, closed: bool) -> None:

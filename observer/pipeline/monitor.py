@@ -33,6 +33,8 @@ from observer.windows import duration, model_prefix
 
 log = logging.getLogger(__name__)
 
+_SHADOW = ARMS.index("shadow")
+_APART = np.frombuffer(b"copies of served", np.uint64)
 MODELS = "models"
 MOST_LESSONS = 2_000
 """Stored windows that a watch may begin with."""
@@ -46,6 +48,12 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     delays: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     """Label time less prediction time of new matches, milliseconds."""
+
+    def add(self, other: Tally) -> None:
+        """Add what became of another one."""
+        self.outcomes += other.outcomes
+        self.labels += other.labels
+        self.delays = np.concatenate((self.delays, other.delays))
 
 
 class Monitor:
@@ -185,8 +193,23 @@ class Monitor:
     def predictions(self, batch: Predictions, before: Ints) -> Tally:
         """Take prediction events, whose versions were met (`meet`).
 
-        `before` int64[n] is how far each one's partition had come before it.
+        `before` int64[n] is how far each one's partition had come before it. Copies of requests show their
+        version's inputs, errors and latency; labels and objectives are of what was served.
         """
+        copies = _arms(batch) == _SHADOW
+        if not copies.any():
+            return self._taken(batch, before)
+        tally = Tally()
+        served = np.flatnonzero(~copies)
+        if len(served):
+            tally.add(self._taken(batch.take(served), before[served]))
+        shadow = np.flatnonzero(copies)
+        copied = batch.take(shadow)
+        copied.keys = copied.keys ^ _APART  # a copy bears the id of the request that was served
+        tally.add(self._taken(copied, before[shadow], copied=True))
+        return tally
+
+    def _taken(self, batch: Predictions, before: Ints, *, copied: bool = False) -> Tally:
         tally = Tally()
         if self._deduplicate or self.cohorts is not None:
             held = np.flatnonzero(batch.time > before - self._held_for)
@@ -201,7 +224,10 @@ class Monitor:
         for d, dimension in enumerate(self.dimensions):
             segments[:, d] = dimension.codes(batch)
         late = ends <= before
-        keep, repeated = self._meet(batch, versions, segments, starts, tally)
+        if copied:
+            keep, repeated = self._told_apart(batch)
+        else:
+            keep, repeated = self._meet(batch, versions, segments, starts, tally)
         closed = ends <= self.closed_until
         dropped = late if window.late == "count" else np.zeros(len(batch), np.bool_)
         keep &= ~dropped
@@ -213,7 +239,9 @@ class Monitor:
             version = self.versions[code]
             rows = np.flatnonzero(mine & keep)
             if len(rows) == len(batch):
-                self.inputs.add(version, batch, columns, starts, self.dimensions, segments, late, closed)
+                self.inputs.add(
+                    version, batch, columns, starts, self.dimensions, segments, late, closed, copied=copied
+                )
             elif len(rows):
                 part = {name: column.take(rows) for name, column in columns.items()}
                 self.inputs.add(
@@ -225,11 +253,12 @@ class Monitor:
                     segments[rows],
                     late[rows],
                     closed[rows],
+                    copied=copied,
                 )
             if repeated.any():
                 again = mine & repeated
                 self.inputs.duplicates(version, starts[again], late[again], closed[again])
-        if self._objectives.every:
+        if self._objectives.every and not copied:
             places = Places(self.versions, self.dimensions, versions, _arms(batch), segments)
             self._objectives.predicted(batch, places, keep, tuple(self.schema.features))
         kept = int(np.count_nonzero(keep))
@@ -255,8 +284,7 @@ class Monitor:
         if self._join is None or not (self._deduplicate or self.cohorts is not None):
             return np.ones(len(batch), np.bool_), np.zeros(len(batch), np.bool_)
         if self.cohorts is None or self.shape is None:
-            fresh, lost = self._join.deduplicate(batch.keys, batch.time)
-            return fresh, ~fresh & ~lost
+            return self._told_apart(batch)
         records = np.zeros(len(batch), self._dtype())
         records["time"] = batch.time
         records["version"] = versions
@@ -272,6 +300,13 @@ class Monitor:
         if not self._deduplicate:
             return np.ones(len(batch), np.bool_), np.zeros(len(batch), np.bool_)
         return met.fresh.copy(), ~met.fresh & ~met.late
+
+    def _told_apart(self, batch: Predictions) -> tuple[Bools, Bools]:
+        """Which events count, and which were seen before: of those that no label joins."""
+        if self._join is None or not self._deduplicate:
+            return np.ones(len(batch), np.bool_), np.zeros(len(batch), np.bool_)
+        fresh, lost = self._join.deduplicate(batch.keys, batch.time)
+        return fresh, ~fresh & ~lost
 
     def labels(self, batch: Labels) -> Tally:
         """Take label events."""

@@ -73,6 +73,7 @@ def window_report(monitor: Monitor, window: Window, judge: Judge) -> WindowRepor
         findings,
         tuple(_columns(summary)),
         answers=None if window.key.segment else answer_counts(window.answers),
+        copied=window.answers.copied,
         distributions=tuple(distributions(reference.summary, summary))
         if reference is not None and (status == "drift" or (status == "stable" and not window.key.segment))
         else (),

@@ -115,7 +115,12 @@ class Objectives:
     # What happened
 
     def window(self, report: WindowReport) -> None:
-        """Count a window that closed, by how much of it drifts and by what is estimated of its quality."""
+        """Count a window that closed, by how much of it drifts and by what is estimated of its quality.
+
+        One with answers to copies of requests says nothing of what was served.
+        """
+        if report.copied:
+            return
         self._estimated(report)
         drifting = {item.subject for item in report.judged if item.verdict.status is Status.DRIFT}
         stable = {item.subject for item in report.judged if item.verdict.status is Status.STABLE}

@@ -40,6 +40,7 @@ GUARDS: Final[Mapping[str, tuple[str, str]]] = {
     "worse": ("fewer right predictions than the champion", "rolls back"),
     "more_errors": ("requests fail more often", "rolls back"),
     "slower": ("requests are slow more often", "rolls back"),
+    "copies_missing": ("fewer copies of requests are answered than were set, or more", "pauses"),
     "sample_ratio": ("requests are not divided as they were set to be", "pauses"),
     "label_mismatch": ("labels come for one arm more often", "pauses"),
 }
@@ -172,7 +173,8 @@ def _standing(one: Mapping[str, Any]) -> dict[str, Any]:
     elif one["paused"]:
         state, look = "Paused", "ticket"
     else:
-        state, look = ("Watched", "running") if one["promoted_at"] else ("Under way", "running")
+        under_way = "Shadow" if one["shadow"] else "Under way"
+        state, look = ("Watched" if one["promoted_at"] else under_way, "running")
     paused = one["paused"]
     return {
         **one,

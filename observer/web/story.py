@@ -135,6 +135,8 @@ def _word(row: Mapping[str, Any]) -> str:
 
 def _step(action: Mapping[str, Any]) -> str:
     share = action["order"]["parameters"].get("share")
+    if action["action"] == "shadow":
+        return f"shadow of {digits(float(action['order']['parameters']['shadow']))} %"
     if action["action"] in _KINDS and share is not None:
         return f"{kind(action['action'])} to {digits(float(share))} %"
     return kind(action["action"])

@@ -6,6 +6,7 @@ There are no controllers, so the tests write each status as the platform would.
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,18 @@ from observer.errors import Permanent, Retryable
 from tests.services.kubernetes import ADMIN, Kubernetes
 from tests.services.serving import DEFINITIONS
 from tests.unit.actions.fakes import NOW, MemoryStore, order
-from tests.unit.actions.objects import EXPERIMENT, GRAPH, KNATIVE, ROUTE, SELDON, STANDARD, status_of
+from tests.unit.actions.objects import (
+    EXPERIMENT,
+    GRAPH,
+    IDLE_EXPERIMENT,
+    IDLE_ROUTE,
+    IDLE_SELDON,
+    KNATIVE,
+    ROUTE,
+    SELDON,
+    STANDARD,
+    status_of,
+)
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
@@ -62,6 +74,12 @@ CASES = {
     "seldon v1": Case("seldondeployments", SELDON, {"type": "seldon", **ARMS}),
     "seldon v2": Case("experiments", EXPERIMENT, {"type": "seldon_experiment", **ARMS}),
     "http route": Case("httproutes", ROUTE, {"type": "http_route", "rule": 1, **ARMS}),
+}
+
+SHADOWS = {
+    "seldon v1": CASES["seldon v1"]._replace(thing=IDLE_SELDON),
+    "seldon v2": CASES["seldon v2"]._replace(thing=IDLE_EXPERIMENT),
+    "http route": CASES["http route"]._replace(thing=IDLE_ROUTE),
 }
 
 
@@ -147,7 +165,7 @@ def test_a_rollout_goes_up_and_back_and_changes_nothing_else(platform: Platform)
         platform.settle()
         engine.tick(now + 2)
         assert (action.state, action.result) == ("succeeded", {"share": float(share)}), action.detail
-        assert platform.target.read() == (float(share), float(share))
+        assert platform.target.read() == (float(share), 0.0, float(share))
         # Promotion makes the canary the predictor, which going back leaves so.
         swaps = platform.case.spec == CASES["kserve standard"].spec and kind in ("promote", "rollback")
         assert (platform.rest() == untouched) != swaps
@@ -159,12 +177,12 @@ def test_another_writer_is_met_with_another_try_and_not_fought_over(
 ) -> None:
     patch, writes = KubernetesObject.patch, 0
 
-    def meanwhile(self: KubernetesObject, change: Any) -> Any:
+    def meanwhile(self: KubernetesObject, change: Any, *, dry: bool = False) -> Any:
         nonlocal writes
         writes += 1
         if writes == 1:  # somebody labels the object between our reading and our writing
             platform.cluster.merge(platform.path, {"metadata": {"labels": {"by": "somebody"}}}, "somebody")
-        return patch(self, change)
+        return patch(self, change, dry=dry)
 
     monkeypatch.setattr(KubernetesObject, "patch", meanwhile)
     platform.target.send(shift(20, 10))
@@ -201,3 +219,62 @@ def test_a_server_that_is_away_is_waited_for(platform: Platform, tmp_path: Path)
     with pytest.raises(Retryable, match="no connection"):
         away.send(shift(20, 10))
     assert "no connection" in away.check()[0]
+
+
+@pytest.mark.parametrize("case", SHADOWS.values(), ids=list(SHADOWS))
+def test_a_shadow_begins_and_ends_and_leaves_the_object_as_it_was(
+    case: Case, cluster: Kubernetes, tmp_path: Path
+) -> None:
+    platform = Platform(cluster, case, tmp_path, "observer-token")
+    before = platform.cluster.read(platform.path)
+    assert platform.target.check(shadow=40) == []
+    assert platform.cluster.read(platform.path)["metadata"] == before["metadata"], "tried, not done"
+    engine = ActionEngine(Ledger(MemoryStore()), {"pipeline": platform.target}, poll_every=0)
+    now = NOW
+    for kind, share, shadow in (("shadow", 0, 40), ("set_weights", 5, 0), ("rollback", 0, 0)):
+        wanted = {"share": share, "shadow": shadow, "before": None if kind == "rollback" else 0}
+        action = engine.propose(order(f"{kind}-{shadow}", kind=kind, parameters=wanted), now)
+        assert action is not None
+        engine.tick(now)
+        engine.tick(now + 1)
+        assert action.state == "running", "the platform has not said so yet"
+        platform.settle()
+        engine.tick(now + 2)
+        result = {"share": float(share), "shadow": float(shadow)}
+        assert (action.state, action.result) == ("succeeded", result), action.detail
+        assert platform.target.read() == (float(share), float(shadow), float(share))
+        now += 10
+    assert platform.cluster.read(platform.path)["spec"] == before["spec"]
+
+
+def test_an_older_definition_of_routes_keeps_no_percentage_and_is_found_out(
+    cluster: Kubernetes, tmp_path: Path
+) -> None:
+    """Mirrors had no `percent` before Gateway API 1.3: the server drops what its definition does not name."""
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io"
+    definition = cluster.read(path)
+    platform = Platform(cluster, SHADOWS["http route"], tmp_path, "observer-token")
+    older = copy.deepcopy(definition["spec"]["versions"])
+    for version in older:
+        mirror = {"type": "object", "properties": {"backendRef": _open()}}
+        rule = _open(filters={"type": "array", "items": _open(requestMirror=mirror)})
+        schema = _open(spec=_open(rules={"type": "array", "items": rule}))
+        version["schema"] = {"openAPIV3Schema": schema}
+    try:
+        cluster.merge(path, {"spec": {"versions": older}}, "admin")
+        deadline = time.monotonic() + 60
+        while not (told := platform.target.check(shadow=40)):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert "would make 100% of a shadow of 40%: its definition is older; accepted: 100" in told[0]
+        shadow = order("shadow", kind="shadow", parameters={"share": 0, "shadow": 40, "before": 0})
+        with pytest.raises(Permanent, match="its definition is older"):
+            platform.target.send(shadow)
+        assert platform.target.read().shadow == 0
+    finally:
+        cluster.merge(path, {"spec": {"versions": definition["spec"]["versions"]}}, "admin")
+
+
+def _open(**properties: Any) -> dict[str, Any]:
+    """The schema of an object of which some fields are known, and the others kept."""
+    return {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": properties}

@@ -46,7 +46,7 @@ class KubernetesObject:
         found = self._ask(lambda client: client.get(self._kind, self._object, namespace=self._namespace))
         return _plain(found)
 
-    def patch(self, change: Patch) -> Object:
+    def patch(self, change: Patch, *, dry: bool = False) -> Object:
         """Apply a merge patch."""
 
         def act(client: Client) -> Any:
@@ -56,9 +56,10 @@ class KubernetesObject:
                 change,
                 namespace=self._namespace,
                 patch_type=PatchType.MERGE,
+                dry_run=dry,
             )
 
-        return _plain(self._ask(act, writes=True))
+        return _plain(self._ask(act, writes=not dry))
 
     def refused(self) -> list[str]:
         """Ask the API server itself, which changes nothing."""

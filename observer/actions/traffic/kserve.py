@@ -14,6 +14,7 @@ from observer.actions.traffic.platform import (
     complaints,
     condition,
     entry,
+    no_copies,
     observed,
     whole,
 )
@@ -50,6 +51,7 @@ class InferenceService:
     resource: ClassVar[Resource] = Resource(
         "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"
     )
+    can_shadow: ClassVar[bool] = False
 
     def share(self, thing: Object) -> float:
         """What the object asks for."""
@@ -59,6 +61,10 @@ class InferenceService:
             return float(self._canary(thing).get("trafficPercent") or 0)
         percent = thing.get("spec", {}).get("predictor", {}).get("canaryTrafficPercent")
         return 100.0 if percent is None else float(percent)
+
+    def shadow(self, _: Object) -> float:
+        """None: neither mode has a field for it."""
+        return 0.0
 
     def served(self, thing: Object) -> float | None:
         """Standard: what the canary's status says; Knative: what goes to the latest revision, once ready."""
@@ -82,8 +88,9 @@ class InferenceService:
         settled = created is not None and created == component.get("latestReadyRevision")
         return served if settled or (traffic and served == 0) else None
 
-    def problems(self, thing: Object, share: float) -> list[str]:
+    def problems(self, thing: Object, share: float, shadow: float = 0.0) -> list[str]:
         """The webhook's rules of canaries; in Knative mode there must be a revision to fall back to."""
+        no_copies(shadow, "KServe")
         if mode(thing) == "knative":
             component = thing.get("status", {}).get("components", {}).get("predictor", {})
             if share < 100 and not component.get("latestRolledoutRevision"):
@@ -117,8 +124,9 @@ class InferenceService:
                 found.append(f"{where}.minReplicas: {predictor.get('minReplicas')}; {most}")
         return found
 
-    def patch(self, thing: Object, share: float) -> Patch:
+    def patch(self, thing: Object, share: float, shadow: float | None = None) -> Patch:
         """Knative: one number; Standard: all canaries again with their percentages."""
+        no_copies(shadow, "KServe")
         percent = whole(share)
         if mode(thing) == "knative":
             return {"spec": {"predictor": {"canaryTrafficPercent": percent}}}
@@ -129,14 +137,15 @@ class InferenceService:
         changed = [{**one, "trafficPercent": percent} if one is own else one for one in self._canaries(thing)]
         return {"spec": {"canary": changed}}
 
-    def promote(self, thing: Object) -> Patch:
+    def promote(self, thing: Object, shadow: float | None = None) -> Patch:
         """Knative: 100%, at which the revision is rolled out; Standard: the canary becomes the predictor.
 
         The champion stays as a canary at 0%, so that going back takes no restart; what scales stays where it
         is.
         """
         if mode(thing) == "knative" or self._promoted(thing):
-            return self.patch(thing, 100)
+            return self.patch(thing, 100, shadow)
+        no_copies(shadow, "KServe")
         stable = dict(thing.get("spec", {}).get("predictor", {}))
         own = self._canary(thing)
         scaling = {key: stable[key] for key in (*_FORBIDDEN, "minReplicas") if key in stable}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import ClassVar
 
 from observer.actions.traffic.platform import Object, Patch, Resource, whole
 from observer.actions.traffic.target import Conflict
@@ -12,38 +13,48 @@ from observer.errors import Permanent, Retryable
 
 
 class LocalSplit:
-    """The file's `share`, percent; it is served as soon as it is written."""
+    """The file's `share` and `shadow`, percent; they are served as soon as they are written."""
 
     resource = Resource("", "v1", "File", "files")
+    can_shadow: ClassVar[bool] = True
 
     def share(self, thing: Object) -> float:
         """What the file says."""
-        share = thing.get("share", 0)
-        if not isinstance(share, int | float) or not 0 <= share <= 100:
-            raise Permanent(f"share: {share!r:.30}; accepted: 0 to 100")
-        return float(share)
+        return _percent(thing, "share")
+
+    def shadow(self, thing: Object) -> float:
+        """What the file says."""
+        return _percent(thing, "shadow")
 
     def served(self, thing: Object) -> float | None:
         """The same."""
         return self.share(thing)
 
-    def problems(self, thing: Object, share: float) -> list[str]:
+    def problems(self, thing: Object, share: float, shadow: float = 0.0) -> list[str]:
         """None that a file could have."""
         self.share(thing)
         whole(share)
+        whole(shadow)
         return []
 
-    def patch(self, _: Object, share: float) -> Patch:
-        """The share alone."""
-        return {"share": whole(share)}
+    def patch(self, _: Object, share: float, shadow: float | None = None) -> Patch:
+        """These numbers alone."""
+        return {"share": whole(share)} | ({} if shadow is None else {"shadow": whole(shadow)})
 
-    def promote(self, thing: Object) -> Patch:
+    def promote(self, thing: Object, shadow: float | None = None) -> Patch:
         """The whole traffic."""
-        return self.patch(thing, 100)
+        return self.patch(thing, 100, shadow)
 
     def why(self, _: Object) -> str:
         """Nothing."""
         return ""
+
+
+def _percent(thing: Object, name: str) -> float:
+    value = thing.get(name, 0)
+    if not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise Permanent(f"{name}: {value!r:.30}; accepted: 0 to 100")
+    return float(value)
 
 
 class LocalFile:
@@ -65,7 +76,7 @@ class LocalFile:
             raise Permanent(f"{self.name}: accepted: a JSON object with `share`")
         return {**thing, "metadata": {"resourceVersion": str(thing.get("version", 0))}}
 
-    def patch(self, change: Patch) -> Object:
+    def patch(self, change: Patch, *, dry: bool = False) -> Object:
         """Replace the file, unless it was changed since it was read."""
         thing = self.read()
         expected = change.get("metadata", {}).get("resourceVersion")
@@ -74,6 +85,8 @@ class LocalFile:
             raise Conflict(f"{self.name}: changed since it was read")
         kept = {key: value for key, value in {**thing, **change}.items() if key != "metadata"}
         kept["version"] = int(version) + 1
+        if dry:
+            return kept
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             fresh = self._path.with_suffix(".new")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from observer.actions.traffic.platform import (
     Object,
@@ -13,6 +13,7 @@ from observer.actions.traffic.platform import (
     complaints,
     condition,
     entry,
+    no_copies,
     observed,
     weighted,
     whole,
@@ -20,6 +21,8 @@ from observer.actions.traffic.platform import (
 from observer.errors import Permanent
 
 Entries = Sequence[Mapping[str, Any]]
+_BACKEND: Final = ("group", "kind", "name", "namespace", "port")
+"""What names a backend of a route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class _Pair:
     """Weight of an entry that names none."""
     to_100: ClassVar[bool] = False
     """Whether the vendor's webhook wants the weights to sum to 100; else they count in proportion."""
+    can_shadow: ClassVar[bool] = True
 
     def _where(self) -> str:
         raise NotImplementedError
@@ -44,14 +48,27 @@ class _Pair:
     def _ready(self, thing: Object) -> bool:
         raise NotImplementedError
 
-    def _changed(self, _: Object, entries: list[dict[str, Any]]) -> Patch:
+    def _changed(self, thing: Object, entries: list[dict[str, Any]], shadow: int | None) -> Patch:
+        """The list with these entries, and as many copies; None: as many as there are."""
         raise NotImplementedError
+
+    def _taken(self, thing: Object) -> str:
+        """Why there can be no shadow, if somebody else's is in the only place; "" where there can."""
+        del thing
+        return ""
+
+    def shadow(self, thing: Object) -> float:
+        """What the object asks for."""
+        raise NotImplementedError
+
+    def _weight(self, one: Mapping[str, Any]) -> int:
+        return int(one.get(self.weight_key, self.usual) or 0)
 
     def share(self, thing: Object) -> float:
         """What the object asks for."""
         entries = self._entries(thing)
         one, other = (
-            entry(entries, name, self._where(), self.name_key).get(self.weight_key, self.usual) or 0
+            self._weight(entry(entries, name, self._where(), self.name_key))
             for name in (self.challenger, self.champion)
         )
         if one + other <= 0:
@@ -63,29 +80,31 @@ class _Pair:
         """The same once the platform says that it is ready, of the object as it is now."""
         return self.share(thing) if self._ready(thing) else None
 
-    def problems(self, thing: Object, share: float) -> list[str]:
+    def problems(self, thing: Object, share: float, shadow: float = 0.0) -> list[str]:
         """The rules of the vendor's webhook, and that there is no third arm."""
         self.share(thing)
         whole(share)
         entries, where = self._entries(thing), self._where()
         found = []
+        if whole(shadow):
+            found += [taken] if (taken := self._taken(thing)) else []
         if len(entries) != 2:
             found.append(f"{where}: {len(entries)} entries; accepted: champion and challenger")
-        total = sum(one.get(self.weight_key) or 0 for one in entries)
+        total = sum(self._weight(one) for one in entries)
         if self.to_100 and total != 100:
             found.append(f"{where}: {self.weight_key} sums to {total}; accepted: 100")
         return found
 
-    def patch(self, thing: Object, share: float) -> Patch:
+    def patch(self, thing: Object, share: float, shadow: float | None = None) -> Patch:
         """The whole list again with other weights."""
         percent = whole(share)
         weights = {self.challenger: percent, self.champion: 100 - percent}
         changed = weighted(self._entries(thing), weights, self.name_key, self.weight_key)
-        return self._changed(thing, changed)
+        return self._changed(thing, changed, None if shadow is None else whole(shadow))
 
-    def promote(self, thing: Object) -> Patch:
+    def promote(self, thing: Object, shadow: float | None = None) -> Patch:
         """The whole traffic."""
-        return self.patch(thing, 100)
+        return self.patch(thing, 100, shadow)
 
     def why(self, thing: Object) -> str:
         """The conditions that are not true."""
@@ -102,6 +121,15 @@ class InferenceGraph(_Pair):
     )
     name_key: ClassVar[str] = "serviceName"
     to_100: ClassVar[bool] = True
+    can_shadow: ClassVar[bool] = False
+
+    def shadow(self, _: Object) -> float:
+        """None: a splitter gives each request to one step."""
+        return 0.0
+
+    def _taken(self, _: Object) -> str:
+        no_copies(100.0, "an InferenceGraph")
+        return ""
 
     def _where(self) -> str:
         return f"spec.nodes.{self.node}.steps"
@@ -120,13 +148,17 @@ class InferenceGraph(_Pair):
     def _ready(self, thing: Object) -> bool:
         return observed(thing) and condition(thing, "Ready") == "True"
 
-    def _changed(self, _: Object, entries: list[dict[str, Any]]) -> Patch:
+    def _changed(self, _: Object, entries: list[dict[str, Any]], shadow: int | None) -> Patch:
+        no_copies(shadow, "an InferenceGraph")
         return {"spec": {"nodes": {self.node: {"steps": entries}}}}
 
 
 @dataclass(frozen=True, slots=True)
 class SeldonDeployment(_Pair):
-    """Seldon Core v1: predictors; those that are shadows take no traffic and are left as they are."""
+    """Seldon Core v1: predictors; other shadows than the challenger are left as they are.
+
+    A shadow's `traffic` is how much of the requests it is copied; the others' sum to 100 without it.
+    """
 
     resource: ClassVar[Resource] = Resource(
         "machinelearning.seldon.io", "v1", "SeldonDeployment", "seldondeployments"
@@ -135,16 +167,33 @@ class SeldonDeployment(_Pair):
     to_100: ClassVar[bool] = True
 
     def _where(self) -> str:
-        return "spec.predictors that are no shadows"
+        return "spec.predictors"
 
     def _entries(self, thing: Object) -> Entries:
-        return [one for one in thing.get("spec", {}).get("predictors") or () if not one.get("shadow")]
+        every: Entries = thing.get("spec", {}).get("predictors") or ()
+        return [one for one in every if not one.get("shadow") or one.get("name") == self.challenger]
+
+    def _weight(self, one: Mapping[str, Any]) -> int:
+        return 0 if one.get("shadow") else int(one.get("traffic") or 0)
+
+    def shadow(self, thing: Object) -> float:
+        """What the challenger's predictor asks for."""
+        own = entry(self._entries(thing), self.challenger, self._where())
+        return float(own.get("traffic") or 0) if own.get("shadow") else 0.0
+
+    def _taken(self, thing: Object) -> str:
+        every: Entries = thing.get("spec", {}).get("predictors") or ()
+        others = [one.get("name") for one in every if one.get("shadow") and one["name"] != self.challenger]
+        return f"{self._where()}: {others[0]} is a shadow; accepted: one shadow only" if others else ""
 
     def _ready(self, thing: Object) -> bool:
         return observed(thing) and thing.get("status", {}).get("state") == "Available"
 
-    def _changed(self, thing: Object, entries: list[dict[str, Any]]) -> Patch:
+    def _changed(self, thing: Object, entries: list[dict[str, Any]], shadow: int | None) -> Patch:
         live = {str(one.get("name")): one for one in entries}
+        copied = int(self.shadow(thing)) if shadow is None else shadow
+        own = {key: value for key, value in live[self.challenger].items() if key != "shadow"}
+        live[self.challenger] = {**own, "shadow": True, "traffic": copied} if copied else own
         return {
             "spec": {"predictors": [live.get(str(o.get("name")), o) for o in thing["spec"]["predictors"]]}
         }
@@ -170,11 +219,29 @@ class Experiment(_Pair):
         return candidates
 
     def _ready(self, thing: Object) -> bool:
-        kinds = ("ExperimentReady", "CandidatesReady")
+        kinds = ["ExperimentReady", "CandidatesReady", *(["MirrorReady"] if self.shadow(thing) else [])]
         return observed(thing) and all(condition(thing, kind) == "True" for kind in kinds)
 
-    def _changed(self, _: Object, entries: list[dict[str, Any]]) -> Patch:
-        return {"spec": {"candidates": entries}}
+    def _mirror(self, thing: Object) -> Mapping[str, Any]:
+        mirror: Mapping[str, Any] = thing.get("spec", {}).get("mirror") or {}
+        return mirror
+
+    def shadow(self, thing: Object) -> float:
+        """What the mirror asks for, where it is the challenger."""
+        mirror = self._mirror(thing)
+        return float(mirror.get("percent") or 0) if mirror.get("name") == self.challenger else 0.0
+
+    def _taken(self, thing: Object) -> str:
+        name = self._mirror(thing).get("name")
+        return f"spec.mirror: it is {name}; accepted: none" if name not in (None, self.challenger) else ""
+
+    def _changed(self, thing: Object, entries: list[dict[str, Any]], shadow: int | None) -> Patch:
+        patch: Patch = {"candidates": entries}
+        if shadow:
+            patch["mirror"] = {"name": self.challenger, "percent": shadow}
+        elif shadow == 0 and self._mirror(thing).get("name") == self.challenger:
+            patch["mirror"] = None
+        return {"spec": patch}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +282,35 @@ class HttpRoute(_Pair):
             holds(parent, kind) for parent in parents for kind in ("Accepted", "ResolvedRefs")
         )
 
-    def _changed(self, thing: Object, entries: list[dict[str, Any]]) -> Patch:
+    def shadow(self, thing: Object) -> float:
+        """What the filters ask for that copy requests to the challenger."""
+        return sum(_copied(one) for one in self._filters(thing) if self._own(thing, one))
+
+    def _filters(self, thing: Object) -> Entries:
+        filters: Entries = self._rules(thing)[self.rule].get("filters") or ()
+        return filters
+
+    def _own(self, thing: Object, one: Mapping[str, Any]) -> bool:
+        """Whether a filter copies requests to the challenger; other mirrors are somebody else's."""
+        backend = self._backend(thing)
+        to = one.get("requestMirror", {}).get("backendRef") or {}
+        return one.get("type") == "RequestMirror" and all(to.get(key) == backend.get(key) for key in _BACKEND)
+
+    def _backend(self, thing: Object) -> dict[str, Any]:
+        own = entry(self._entries(thing), self.challenger, self._where())
+        return {key: own[key] for key in _BACKEND if key in own}
+
+    def _changed(self, thing: Object, entries: list[dict[str, Any]], shadow: int | None) -> Patch:
         rules = [dict(rule) for rule in self._rules(thing)]
         rules[self.rule]["backendRefs"] = entries
+        if shadow is not None:
+            filters = [one for one in self._filters(thing) if not self._own(thing, one)]
+            if shadow:
+                # The whole is what is copied without a number, also where the definition has none yet.
+                mirror = {"backendRef": self._backend(thing)} | ({"percent": shadow} if shadow < 100 else {})
+                filters.append({"type": "RequestMirror", "requestMirror": mirror})
+            rules[self.rule] = {key: value for key, value in rules[self.rule].items() if key != "filters"}
+            rules[self.rule] |= {"filters": filters} if filters else {}
         return {"spec": {"rules": rules}}
 
     def why(self, thing: Object) -> str:
@@ -225,3 +318,11 @@ class HttpRoute(_Pair):
         parents = thing.get("status", {}).get("parents") or ()
         said = [complaints({"status": parent}) for parent in parents]
         return "; ".join(one for one in said if one) or ("" if parents else "no gateway has taken it")
+
+
+def _copied(mirror: Mapping[str, Any]) -> float:
+    """Percent of the requests that a filter copies; without a number all of them."""
+    given = mirror.get("requestMirror", {})
+    if "fraction" in given:
+        return float(100 * given["fraction"]["numerator"] / given["fraction"].get("denominator", 100))
+    return float(given.get("percent", 100))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from observer.errors import Permanent
 
@@ -25,8 +25,13 @@ class Resource(NamedTuple):
 class Platform(Protocol):
     """One way of dividing traffic. Pure: objects in, patches out; shares are percent of the challenger.
 
-    Every method raises `Permanent`, in words for people, for an object that is not as it must be.
+    A shadow is a copy of requests that the challenger answers too, and nobody is given its answer; it is
+    percent of the requests. Every method raises `Permanent`, in words for people, for an object that is not
+    as it must be, and where the platform cannot do what is asked.
     """
+
+    can_shadow: ClassVar[bool]
+    """Whether the platform can copy requests."""
 
     @property
     def resource(self) -> Resource:
@@ -35,16 +40,22 @@ class Platform(Protocol):
     def share(self, thing: Object) -> float:
         """What the object asks for."""
 
-    def served(self, thing: Object) -> float | None:
-        """What the platform says it does; None while it has not settled."""
+    def shadow(self, thing: Object) -> float:
+        """Of how many requests, percent, the object asks for a copy to the challenger."""
 
-    def problems(self, thing: Object, share: float) -> list[str]:
+    def served(self, thing: Object) -> float | None:
+        """The share that the platform says it serves; None while it, or the shadow, has not settled."""
+
+    def problems(self, thing: Object, share: float, shadow: float = 0.0) -> list[str]:
         """What the vendor's own webhook, or good sense, would refuse; a line each."""
 
-    def patch(self, thing: Object, share: float) -> Patch:
-        """The change that makes the object ask for the share; nothing else of it changes."""
+    def patch(self, thing: Object, share: float, shadow: float | None = None) -> Patch:
+        """The change that makes the object ask for both; nothing else of it changes.
 
-    def promote(self, thing: Object) -> Patch:
+        `shadow` None leaves that as it is.
+        """
+
+    def promote(self, thing: Object, shadow: float | None = None) -> Patch:
         """As `patch` to 100, the way the vendor makes a challenger the new champion."""
 
     def why(self, thing: Object) -> str:
@@ -94,6 +105,12 @@ def whole(share: float) -> int:
     if not 0 <= share <= 100 or share != int(share):
         raise Permanent(f"a share of {share:g}%; accepted: a whole number of percent, 0 to 100")
     return int(share)
+
+
+def no_copies(shadow: float | None, kind: str) -> None:
+    """Raise `Permanent` when a shadow is asked of a platform that has none."""
+    if shadow:
+        raise Permanent(f"{kind} cannot copy requests to a challenger; accepted: a rollout without `shadow`")
 
 
 def entry(

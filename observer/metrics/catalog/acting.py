@@ -49,6 +49,13 @@ ROLLOUT_SHARE = Metric(
     "ratio",
     "Share of the traffic that the challenger gets.",
 )
+ROLLOUT_SHADOW = Metric(
+    "observer_rollout_shadow_ratio",
+    "gauge",
+    ("model", "version"),
+    "ratio",
+    "Share of the requests that the challenger answers copies of, to nobody.",
+)
 ROLLOUT_DIFFERENCE = Metric(
     "observer_rollout_difference",
     "gauge",
@@ -94,6 +101,7 @@ ACTING_SECTIONS = {
         LEDGER_ROWS,
         LEDGER_HEAD,
         ROLLOUT_SHARE,
+        ROLLOUT_SHADOW,
         ROLLOUT_DIFFERENCE,
         ROLLOUT_EVIDENCE,
         ACTION_TARGET_AWAY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from observer.actions.traffic.kserve import InferenceService
@@ -87,7 +88,10 @@ EXPERIMENT = {
         "candidates": [{"name": "v1", "weight": 90}, {"name": "v2", "weight": 10}],
         "mirror": {"name": "v3", "percent": 100},
     },
-    "status": {"observedGeneration": 3, "conditions": true("ExperimentReady", "CandidatesReady")},
+    "status": {
+        "observedGeneration": 3,
+        "conditions": true("ExperimentReady", "CandidatesReady", "MirrorReady"),
+    },
 }
 ROUTE = {
     "metadata": META,
@@ -113,6 +117,45 @@ ALL: list[tuple[Platform, dict[str, Any]]] = [
     (Experiment("v1", "v2"), EXPERIMENT),
     (HttpRoute("v1", "v2", rule=1), ROUTE),
 ]
+
+IDLE_SELDON = {
+    **SELDON,
+    "spec": {
+        "predictors": [
+            {"name": "v1", "traffic": 100, "graph": {"name": "m"}},
+            {"name": "v2", "traffic": 0, "graph": {"name": "m"}, "replicas": 2},
+        ]
+    },
+}
+IDLE_EXPERIMENT = {
+    **EXPERIMENT,
+    "spec": {"default": "v1", "candidates": [{"name": "v1", "weight": 100}, {"name": "v2", "weight": 0}]},
+}
+IDLE_ROUTE = {
+    **ROUTE,
+    "spec": {
+        "hostnames": ["credit.example"],
+        "rules": [
+            ROUTE["spec"]["rules"][0],  # type: ignore[index]
+            {
+                "filters": [
+                    {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "audit", "port": 80}}},
+                    {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-debug"]}},
+                ],
+                "backendRefs": [
+                    {"name": "v1", "port": 80, "weight": 100},
+                    {"name": "v2", "port": 80, "weight": 0},
+                ],
+            },
+        ],
+    },
+}
+SHADOWS: list[tuple[Platform, dict[str, Any]]] = [
+    (SeldonDeployment("v1", "v2"), IDLE_SELDON),
+    (Experiment("v1", "v2"), IDLE_EXPERIMENT),
+    (HttpRoute("v1", "v2", rule=1), IDLE_ROUTE),
+]
+"""Those that can copy requests, with a challenger that gets none yet."""
 
 
 def merged(thing: Any, patch: Any) -> Any:
@@ -157,15 +200,19 @@ class FakeObject:
         self.intruders: list[Patch] = []
         self.patches = 0
         self.missing: list[str] = []
+        self.pruned: Callable[[Any], Any] = lambda thing: thing
+        """What the server's definition leaves of an object."""
 
     def read(self) -> Object:
         return copy.deepcopy(self.thing)
 
-    def patch(self, change: Patch) -> Object:
-        if self.intruders:
+    def patch(self, change: Patch, *, dry: bool = False) -> Object:
+        if self.intruders and not dry:
             self._write(self.intruders.pop(0))
         if change["metadata"]["resourceVersion"] != self.thing["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified")
+        if dry:
+            return dict(self.pruned(merged(self.thing, change)))
         self.patches += 1
         self._write(change)
         return copy.deepcopy(self.thing)

@@ -1,4 +1,4 @@
-"""Crashes at every point between intent and read-back, over every kind of target: 504 seeded runs.
+"""Crashes at every point between intent and read-back, over every kind of target: 648 seeded runs.
 
 Each durable write, each request on its way and each answer on its way back may be the last thing that
 happens. What was done is counted where it is done.
@@ -25,11 +25,11 @@ from observer.actions.retrain.events import KnativeBroker, Webhook
 from observer.actions.retrain.kubeflow import KubeflowPipeline
 from observer.actions.traffic.local import LocalFile, LocalSplit
 from observer.actions.traffic.platform import Object, Patch, Platform
-from observer.actions.traffic.target import Objects, TrafficTarget
+from observer.actions.traffic.target import TrafficTarget
 from observer.errors import Retryable, Unclear
 from observer.http import Api, bearer
 from tests.unit.actions.fakes import NOW, Crash, MemoryStore, complete, order
-from tests.unit.actions.objects import ALL, FakeObject, status_of
+from tests.unit.actions.objects import ALL, SHADOWS, FakeObject, status_of
 from tests.unit.actions.vendors import Airflow, Kubeflow, Receiver, event_id, idempotency_key
 from tests.unit.actions.wire import Wire
 
@@ -161,7 +161,10 @@ class Cluster(FakeObject):
     def __init__(self, world: World, platform: Platform, thing: dict[str, Any]) -> None:
         super().__init__(thing)
         self.world, self.platform = world, platform
-        self.shares: list[float] = []
+        self.asked: list[tuple[float, float]] = []
+
+    def _asked(self) -> tuple[float, float]:
+        return self.platform.share(self.thing), self.platform.shadow(self.thing)
 
     def read(self) -> Object:
         self.world.point()
@@ -172,16 +175,18 @@ class Cluster(FakeObject):
         self.world.point()
         return super().read()
 
-    def patch(self, change: Patch) -> Object:
+    def patch(self, change: Patch, *, dry: bool = False) -> Object:
         self.world.point()
         self.world.trouble(Retryable)
         if self.world.rng.random() < 0.1:
             self._write({"metadata": {"labels": {"team": str(self.world.rng.random())}}})
-        before = self.platform.share(self.thing)
+        if dry:
+            return super().patch(change, dry=True)
+        before = self._asked()
         super().patch(change)
         self.thing["metadata"]["generation"] += 1
-        if self.platform.share(self.thing) != before:
-            self.shares.append(self.platform.share(self.thing))
+        if self._asked() != before:
+            self.asked.append(self._asked())
         self.world.trouble(Unclear)
         self.world.point()
         return super().read()
@@ -192,16 +197,19 @@ class File:
 
     def __init__(self, world: World) -> None:
         self.world, self.inner = world, LocalFile(world.folder / "split.json")
-        self.name, self.shares = self.inner.name, world.shares  # type: ignore[attr-defined]
+        self.name = self.inner.name
+        self.asked: list[tuple[float, float]] = []
 
     def read(self) -> Object:
         self.world.point()
         return self.inner.read()
 
-    def patch(self, change: Patch) -> Object:
+    def patch(self, change: Patch, *, dry: bool = False) -> Object:
         self.world.point()
-        self.inner.patch(change)
-        self.shares.append(float(change["share"]))
+        if dry:
+            return self.inner.patch(change, dry=True)
+        after = self.inner.patch(change)
+        self.asked.append((float(after["share"]), float(after.get("shadow", 0))))
         self.world.point()
         return self.inner.read()
 
@@ -211,16 +219,16 @@ class File:
 
 def traffic(platform: Platform, thing: dict[str, Any]) -> Callable[[World], Kind]:
     def build(world: World) -> Kind:
-        cluster: Objects
+        cluster: Cluster | File
         if isinstance(platform, LocalSplit):
-            world.shares = []  # type: ignore[attr-defined]
-            LocalFile(world.folder / "split.json").patch({"share": 10, "metadata": {"resourceVersion": "0"}})
+            begun = {"share": thing["share"], "metadata": {"resourceVersion": "0"}}
+            LocalFile(world.folder / "split.json").patch(begun)
             cluster = File(world)
         else:
             cluster = Cluster(world, platform, copy.deepcopy(thing))
         return Kind(
             lambda: TrafficTarget(platform, cluster),
-            lambda o: cluster.shares.count(float(o.parameters["share"])),  # type: ignore[attr-defined]
+            lambda o: cluster.asked.count((o.parameters["share"], o.parameters.get("shadow", 0.0))),
         )
 
     return build
@@ -242,12 +250,17 @@ TRAFFIC = {
         ALL,
         strict=True,
     )
-} | {"local": traffic(LocalSplit(), {})}
+} | {"local": traffic(LocalSplit(), {"share": 10})}
+SHADOWING = {
+    name: traffic(platform, thing)
+    for name, (platform, thing) in zip(("seldon v1", "seldon v2", "http route"), SHADOWS, strict=True)
+} | {"local": traffic(LocalSplit(), {"share": 0})}
 
 
-def step(share: float, before: float | None) -> Order:
+def step(share: float, before: float | None, **shadow: float) -> Order:
     kind: Any = "rollback" if before is None else "promote" if share == 100 else "set_weights"
-    return order(f"step-{share}", kind=kind, parameters={"share": share, "before": before})
+    kind = "shadow" if shadow.get("shadow") else kind
+    return order(f"step-{share}-{shadow}", kind=kind, parameters={"share": share, "before": before, **shadow})
 
 
 def carry_out(world: World, kind: Kind, orders: list[Order], *, in_turn: bool) -> dict[str, Action]:
@@ -304,14 +317,27 @@ def test_each_step_of_traffic_happens_once_and_is_read_back(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orders = [step(20, 10), step(50, 20), step(100, 50), step(0, None)]
+    _each_once(TRAFFIC[name], orders, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", SHADOWING)
+def test_each_shadow_begins_and_ends_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = [step(0, 0, shadow=50.0), step(5, 0, shadow=0.0), step(20, 5), step(0, None, shadow=0.0)]
+    _each_once(SHADOWING[name], orders, tmp_path, monkeypatch)
+
+
+def _each_once(
+    build: Callable[[World], Kind], orders: list[Order], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for seed in range(RUNS):
         (folder := tmp_path / str(seed)).mkdir()
         world = World(seed, folder, monkeypatch)
-        kind = TRAFFIC[name](world)
+        kind = build(world)
         actions = carry_out(world, kind, orders, in_turn=True)
         assert [kind.effects(one) for one in orders] == [1, 1, 1, 1], (seed, world.store.kept)
         for action in actions.values():
             assert complete(action)
             assert action.state == "succeeded", action.rows
-            assert action.result == {"share": action.order.parameters["share"]}, "as the platform says"
+            wanted = {key: value for key, value in action.order.parameters.items() if key != "before"}
+            assert action.result == wanted, "as the platform says"
         assert broken(world.store.rows()) is None

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from detectors.experiment.arms import Arms
 from detectors.summaries.answers import Answers
-from observer.actions.guards import Answered, Guards
+from observer.actions.guards import Answered, Copies, Guards
 from observer.actions.rollout import Cohort, Rollout, Step
 from observer.actions.rollout_spec import RolloutSpec
 
@@ -278,3 +278,27 @@ def test_a_restart_anywhere_changes_nothing(seed: int, cut: int) -> None:
 def test_impossible_ramps_are_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         spec(**wrong)
+
+
+@pytest.mark.parametrize(("percent", "together"), [(100, 0.0), (100, 0.5), (30, 0.0)])
+def test_guardrails_of_a_shadow_keep_their_chance_of_a_false_alarm(percent: int, together: float) -> None:
+    """Both arms answer the same request; some fail together, as when what both depend on is away."""
+    rng, alarms, runs = np.random.default_rng(percent), 0, 120
+    for _ in range(runs):
+        guards, copies = Guards(), Copies()
+        for hour in range(24):
+            # A rate by day that both share; half of the failures may be the request's own.
+            rate = 0.02 * (1 + 0.8 * np.sin(hour / 4))
+            both = rng.random(200) < rate * together
+            sent = rng.random(200) < percent / 100
+            arms = (Answers(copied=int(sent.sum())), Answers())
+            for arm, rows in zip(arms, (sent, np.ones(200, np.bool_)), strict=True):
+                own = rng.random(200) < rate * (1 - together)
+                arm.n, arm.failed = int(rows.sum()), int((rows & (both | own)).sum())
+            window = Answered(hour, hour + 1, percent / (100 + percent), *arms)
+            guards.update(window)
+            copies.update(window, percent)
+            if guards.errors.test.more >= np.log(20) or copies.ratio.evidence >= np.log(20):
+                alarms += 1
+                break
+    assert alarms <= 2 * 0.05 * runs, "two tests, each at a chance of 5%"

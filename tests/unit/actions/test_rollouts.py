@@ -269,3 +269,128 @@ def test_reports_of_a_regression_become_cohorts_with_its_errors() -> None:
     assert cohort.losses is not None
     assert [each.tolist() for each in cohort.losses] == [[1, 0, 1], [5, 3, 0]]
     assert cohort.labelled == (0.2, 4, 10, 2, 8)
+
+
+SHADOW = {"shadow": {"percent": 50, "bake": "2h", "minimum": 500}}
+
+
+def shadowed(
+    world: World,
+    hours: range,
+    *,
+    copies: int = 500,
+    failing: float = 0.01,
+    took: float = 20.0,
+    marked: bool = True,
+) -> None:
+    """Hour by hour: a thousand requests, and answers to copies of them while there are any."""
+    for hour in hours:
+        now = NOW + hour * HOUR
+        if world.splitter.shadow:
+            world.answered(now, "v1", 1_000, 0.01, 20.0)
+            world.answered(now, "v2", copies, failing, took, copied=marked)
+        for minute in range(0, 50, 10):
+            world.control.tick(now + minute * 60)
+
+
+def test_a_shadow_comes_first_and_ends_with_the_first_step() -> None:
+    world = World(**SHADOW)
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    shadowed(world, range(2))
+    rollout = world.control.rollouts.of("credit")
+    assert (world.splitter.share, world.splitter.shadow) == (0, 50)
+    assert (rollout.share, rollout.shadow, rollout.at_step, rollout.design.n) == (0, 50, 0, 10)
+    assert world.control.rollouts.all()[0][1].startswith("wait shadowing: ")
+    world.restart()
+    assert world.control.rollouts.of("credit").to_bytes() == rollout.to_bytes()
+    shadowed(world, range(2, 6))
+    assert (world.splitter.share, world.splitter.shadow) == (1, 0)
+    assert world.kinds == ["shadow succeeded", "set_weights succeeded"]
+    first, second = (one.order.parameters for one in world.control.engine.ledger.actions.values())
+    assert first == {"share": 0.0, "before": 0.0, "shadow": 50}
+    assert second == {"share": 1.0, "before": 0.0, "shadow": 0.0}
+    world.hours(6, 300, 0.05)
+    assert world.control.rollouts.of("credit").result == "promoted"
+    assert world.control.rollouts.of("credit").shadow == 0
+
+
+@pytest.mark.parametrize(
+    ("failing", "took", "says"), [(0.1, 20.0, "fails more often"), (0.01, 40.0, "slow more often")]
+)
+def test_one_that_answers_copies_badly_never_serves(failing: float, took: float, says: str) -> None:
+    world = World(**SHADOW)
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    shadowed(world, range(30), failing=failing, took=took)
+    assert world.kinds == ["shadow succeeded", "rollback succeeded"]
+    assert (world.splitter.share, world.splitter.shadow) == (0, 0)
+    assert world.control.rollouts.of("credit").result == "rolled_back"
+    (*_, back) = world.control.engine.ledger.actions.values()
+    assert says in back.order.why["detail"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"copies": 300}, "copies_missing"),
+        ({"copies": 1_000}, "copies_missing"),
+        ({"copies": 0}, "copies_missing"),
+        ({"marked": False}, "copies_unmarked"),
+    ],
+)
+def test_copies_that_are_lost_or_logged_as_served_pause(changes: Any, reason: str) -> None:
+    world = World(**SHADOW)
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    shadowed(world, range(12), **changes)
+    assert world.control.rollouts.of("credit").paused == reason
+    assert world.kinds == ["shadow succeeded"]
+    world.control.rollouts.resume("credit", "ann", NOW + 12 * HOUR)
+    shadowed(world, range(13, 18))
+    assert world.kinds == ["shadow succeeded", "set_weights succeeded"]
+
+
+def test_a_few_copies_that_a_mirror_lost_do_not_matter() -> None:
+    world = World(shadow={"bake": "200h"})
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    shadowed(world, range(190), copies=990)
+    rollout = world.control.rollouts.of("credit")
+    assert (rollout.shadow, rollout.paused) == (100, "")
+
+
+def test_a_shadow_that_nobody_answers_for_or_that_somebody_else_ended_pauses() -> None:
+    world = World(**SHADOW)
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.hours(0, 9, 0.0)
+    assert world.control.rollouts.of("credit").paused == "no_data"
+    world.control.rollouts.resume("credit", "ann", NOW + 9 * HOUR)
+    world.splitter.shadow = 0.0
+    world.hours(10, 12, 0.0)
+    assert world.control.rollouts.of("credit").paused == "foreign_change"
+    assert world.splitter.shadow == 0
+
+
+def test_people_hold_abort_and_promote_a_shadow() -> None:
+    world = World(**SHADOW, approval="required")
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.control.tick(NOW)
+    assert world.kinds == ["shadow waiting"]
+    (action,) = world.control.engine.ledger.open
+    world.control.engine.rule(action.id, "approve", "token:ann", "", NOW + 1)
+    shadowed(world, range(2))
+    assert world.splitter.shadow == 50
+    world.control.rollouts.abort("credit", "ann", NOW + 2 * HOUR)
+    shadowed(world, range(2, 4))
+    assert (world.splitter.shadow, world.control.rollouts.of("credit").result) == (0, "aborted")
+
+    world = World(**SHADOW)
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    shadowed(world, range(2))
+    world.control.rollouts.promote("credit", "ann", NOW + 2 * HOUR)
+    shadowed(world, range(2, 4))
+    assert (world.splitter.share, world.splitter.shadow) == (100, 0)
+
+
+def test_a_shadow_that_is_there_already_is_not_taken_over() -> None:
+    world = World(**SHADOW)
+    world.splitter.shadow = 20.0
+    with pytest.raises(ConfigError, match="copies 20% of the requests to it already"):
+        world.control.rollouts.start("credit", "v1", "v2", NOW)

@@ -22,9 +22,11 @@ from tests.unit.actions.objects import (
     EXPERIMENT,
     FRESH,
     GRAPH,
+    IDLE_ROUTE,
     KNATIVE,
     ROUTE,
     SELDON,
+    SHADOWS,
     STANDARD,
     FakeObject,
     merged,
@@ -82,7 +84,7 @@ def test_fractions_of_a_percent_are_refused(platform: Platform, thing: dict[str,
         (InferenceGraph("v1", "v9"), GRAPH, "there are: v1, v2"),
         (InferenceGraph("v1", "v2", node="other"), GRAPH, "routerType: Sequence; accepted: Splitter"),
         (InferenceGraph("v1", "v2", node="none"), GRAPH, "there are: root, other"),
-        (SeldonDeployment("v1", "dark"), SELDON, "there are: v1, v2"),
+        (SeldonDeployment("v1", "v9"), SELDON, "there are: v1, v2"),
         (HttpRoute("v1", "v2", rule=5), ROUTE, "no rule 5; there are 2"),
         (HttpRoute("v1", "v2"), ROUTE, "there are: v1"),
         (InferenceService("v9"), STANDARD, "there are: v2"),
@@ -173,7 +175,7 @@ def test_another_writer_of_other_fields_is_met_with_another_try() -> None:
     thing.intruders = [{"metadata": {"labels": {"team": str(n)}}} for n in range(3)]
     target.send(shift(20))
     assert thing.thing["metadata"]["labels"] == {"team": "2"}
-    assert target.read() == (20.0, 20.0)
+    assert target.read() == (20.0, 0.0, 20.0)
 
 
 def test_weights_that_somebody_else_set_are_not_fought_over() -> None:
@@ -228,14 +230,14 @@ def test_promotion_in_standard_mode_makes_the_canary_the_predictor_and_keeps_the
     before = {key: value for key, value in STANDARD["spec"]["predictor"].items() if key != "maxReplicas"}  # type: ignore[index]
     assert spec["canary"] == [{"trafficPercent": 0, "predictor": before}]
     assert target.check() == []
-    assert target.read() == (100.0, None), "not settled: the status is of the canary that was"
+    assert target.read() == (100.0, 0.0, None), "not settled: the status is of the canary that was"
     thing.thing["status"] = status_of(STANDARD, thing.thing, 100)
-    assert target.read() == (100.0, 100.0)
+    assert target.read() == (100.0, 0.0, 100.0)
     target.send(order("back", kind="rollback", parameters={"share": 0, "before": None}))
     assert thing.thing["spec"]["predictor"] == stable
     assert thing.thing["spec"]["canary"] == [{"trafficPercent": 100, "predictor": before}]
     thing.thing["status"] = status_of(STANDARD, thing.thing, 0)
-    assert target.read() == (0.0, 0.0)
+    assert target.read() == (0.0, 0.0, 0.0)
 
 
 def test_a_step_counts_once_the_route_divides_traffic_so_too() -> None:
@@ -261,3 +263,130 @@ def test_a_step_counts_once_the_route_divides_traffic_so_too() -> None:
 )
 def test_the_difference_of_two_objects_makes_one_of_the_other(old: Any, new: Any) -> None:
     assert merged(old, change(old, new)) == new
+
+
+CAN_SHADOW = pytest.mark.parametrize(("platform", "thing"), SHADOWS, ids=lambda one: type(one).__name__)
+
+
+def step(share: float, shadow: float, before: float | None = 0, kind: Any = "set_weights") -> Any:
+    wanted = {"share": share, "shadow": shadow, "before": before}
+    return order(f"{kind}-{share}-{shadow}", kind=kind, parameters=wanted)
+
+
+@CAN_SHADOW
+@given(percent=st.integers(1, 100), share=st.integers(0, 100))
+def test_a_shadow_is_read_as_it_is_set_and_its_end_leaves_nothing_behind(
+    platform: Platform, thing: dict[str, Any], percent: int, share: int
+) -> None:
+    assert (platform.share(thing), platform.shadow(thing), platform.can_shadow) == (0, 0, True)
+    copying = merged(thing, platform.patch(thing, 0, percent))
+    assert platform.problems(thing, 0, percent) == platform.problems(copying, 0, percent) == []
+    assert (platform.share(copying), platform.shadow(copying)) == (0, percent)
+    assert platform.served({**copying, "status": status_of(thing, copying, 0)}) == 0
+    assert merged(copying, platform.patch(copying, 0, 0)) == thing
+    up = merged(copying, platform.patch(copying, share, 0))
+    assert (platform.share(up), platform.shadow(up)) == (share, 0), "both in one patch"
+    assert platform.shadow(merged(copying, platform.patch(copying, 0))) == percent, "left as it is"
+
+
+def test_mirrors_of_others_are_no_shadow_of_ours_and_stay() -> None:
+    platform = HttpRoute("v1", "v2", rule=1)
+    copying = merged(IDLE_ROUTE, platform.patch(IDLE_ROUTE, 0, 30))
+    before, after = IDLE_ROUTE["spec"]["rules"][1], copying["spec"]["rules"][1]  # type: ignore[index]
+    mirror = {"backendRef": {"name": "v2", "port": 80}, "percent": 30}
+    assert after["filters"] == [*before["filters"], {"type": "RequestMirror", "requestMirror": mirror}]
+    by_fraction = {"backendRef": {"name": "v2", "port": 80}, "fraction": {"numerator": 1, "denominator": 8}}
+    after["filters"][-1] = {"type": "RequestMirror", "requestMirror": by_fraction}
+    assert platform.shadow(copying) == 12.5
+    del by_fraction["fraction"]
+    assert platform.shadow(copying) == 100
+
+
+@pytest.mark.parametrize(
+    ("platform", "thing", "words"),
+    [
+        (SeldonDeployment("v1", "v2"), SELDON, "dark is a shadow; accepted: one shadow only"),
+        (Experiment("v1", "v2"), EXPERIMENT, "spec.mirror: it is v3; accepted: none"),
+    ],
+)
+def test_the_only_place_for_a_shadow_is_left_to_whoever_has_it(
+    platform: Platform, thing: dict[str, Any], words: str
+) -> None:
+    (problem,) = platform.problems(thing, 0, 50)
+    assert words in problem
+    assert platform.problems(thing, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "thing", "name"),
+    [
+        (InferenceService(), KNATIVE, "KServe"),
+        (InferenceService("v2"), STANDARD, "KServe"),
+        (InferenceGraph("v1", "v2"), GRAPH, "an InferenceGraph"),
+    ],
+)
+def test_a_platform_that_cannot_copy_requests_says_so(
+    platform: Platform, thing: dict[str, Any], name: str
+) -> None:
+    assert not platform.can_shadow
+    fake = FakeObject(thing)
+    (problem,) = TrafficTarget(platform, fake).check(shadow=50)
+    assert problem == f"{name} cannot copy requests to a challenger; accepted: a rollout without `shadow`"
+    with pytest.raises(Permanent, match="cannot copy requests"):
+        TrafficTarget(platform, fake).send(step(0, 50, before=10))
+    assert fake.patches == 0
+
+
+@CAN_SHADOW
+def test_a_shadow_is_ordered_read_back_and_ended_with_the_first_step(
+    platform: Platform, thing: dict[str, Any]
+) -> None:
+    fake = FakeObject(thing)
+    target = TrafficTarget(platform, fake)
+    assert target.check(shadow=40) == []
+    assert fake.patches == 0, "tried without doing it"
+    shadow = step(0, 40, kind="shadow")
+    assert target.find(shadow) is None
+    reference = target.send(shadow)
+    assert target.send(shadow) == target.find(shadow) == reference
+    assert fake.patches == 1
+    progress = target.progress(shadow, reference)
+    assert (progress.state, progress.result) == ("succeeded", {"share": 0.0, "shadow": 40.0})
+    assert target.read() == (0.0, 40.0, 0.0)
+    first = step(5, 0)
+    assert target.find(first) is None
+    target.send(first)
+    assert target.read() == (5.0, 0.0, 5.0)
+    assert fake.patches == 2
+    told = target.progress(shadow, reference)
+    assert told.state == "foreign"
+    target.send(step(0, 0, before=None, kind="rollback"))
+    assert fake.thing["spec"] == thing["spec"]
+
+
+def test_a_shadow_that_somebody_else_ended_is_not_begun_again() -> None:
+    fake = FakeObject(IDLE_ROUTE)
+    target = TrafficTarget(HttpRoute("v1", "v2", rule=1), fake)
+    shadow = step(0, 40, kind="shadow")
+    reference = target.send(shadow)
+    fake._write({"spec": IDLE_ROUTE["spec"], "metadata": {"managedFields": [{"manager": "kubectl"}]}})
+    told = target.progress(shadow, reference)
+    assert told.state == "foreign"
+    assert "asks for copies of 0% where 40% was set, last changed by kubectl" in told.detail
+
+
+def test_a_definition_that_drops_the_percentage_is_noticed_before_all_is_copied() -> None:
+    def older(thing: Any) -> Any:
+        for one in thing["spec"]["rules"][1].get("filters", ()):
+            one.get("requestMirror", {}).pop("percent", None)
+        return thing
+
+    fake = FakeObject(IDLE_ROUTE)
+    fake.pruned = older
+    target = TrafficTarget(HttpRoute("v1", "v2", rule=1), fake)
+    words = "would make 100% of a shadow of 40%: its definition is older; accepted: 100"
+    assert words in target.check(shadow=40)[0]
+    with pytest.raises(Permanent, match="its definition is older"):
+        target.send(step(0, 40, kind="shadow"))
+    assert fake.patches == 0
+    assert target.check(shadow=100) == []

@@ -16,6 +16,7 @@ from observer.actions.ledger import Action, Ledger
 from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.rollouts import Rollouts
 from observer.actions.spec import ActionsSpec, GuardSpec
+from observer.actions.traffic.target import Division
 from observer.errors import Permanent, Retryable
 from observer.metrics import Counters
 from observer.model import (
@@ -74,7 +75,7 @@ class Splitter:
     can_be_asked = deduplicates = True
 
     def __init__(self) -> None:
-        self.share = 0.0
+        self.share = self.shadow = 0.0
         self.away = False
 
     def send(self, order: Order) -> str:
@@ -84,13 +85,18 @@ class Splitter:
         if before is not None and before != self.share and order.parameters["share"] != self.share:
             raise Foreign("changed")
         self.share = order.parameters["share"]
+        self.shadow = order.parameters.get("shadow", self.shadow)
         return "set"
 
     def find(self, order: Order) -> str | None:
-        return "set" if self.share == order.parameters["share"] else None
+        return "set" if self._done(order) else None
+
+    def _done(self, order: Order) -> bool:
+        wanted = (order.parameters["share"], order.parameters.get("shadow", self.shadow))
+        return (self.share, self.shadow) == wanted
 
     def progress(self, order: Order, _: str) -> Progress:
-        if self.share != order.parameters["share"]:
+        if not self._done(order):
             return Progress("foreign", "changed")
         return Progress("succeeded", "served")
 
@@ -161,7 +167,7 @@ class World:
             lambda _: self.guards,
             lambda _, now: now,
             0.0,
-            lambda _: self.splitter.share,
+            lambda _: Division(self.splitter.share, self.splitter.shadow),
         )
         self.control = Control(
             self.inbox,
@@ -187,15 +193,20 @@ class World:
             WindowReport(key, key.start + 1, 500, 0, "r", "drift", (), (), (), evidence=evidence)
         )
 
-    def answered(self, now: float, version: str, rows: int, failing: float, took: float) -> None:
+    def answered(
+        self, now: float, version: str, rows: int, failing: float, took: float, *, copied: bool = False
+    ) -> None:
         """A window of the version closes."""
         answers = Answers()
-        answers.update(self.rng.lognormal(np.log(took), 0.4, rows), self.rng.random(rows) < failing)
+        latency = self.rng.lognormal(np.log(took), 0.4, rows)
+        answers.update(latency, self.rng.random(rows) < failing, copied=copied)
         start = int((now - HOUR) * 1000)
         key = WindowKey("credit", version, "", start)
         end = start + HOUR * 1000
         counts = answer_counts(answers)
-        self.inbox.window(WindowReport(key, end, rows, 0, "r", "stable", (), (), (), answers=counts))
+        self.inbox.window(
+            WindowReport(key, end, rows, 0, "r", "stable", (), (), (), answers=counts, copied=answers.copied)
+        )
 
     def cohort(self, now: float, version: str, rows: int, rate: float) -> None:
         labelled = int(self.rng.binomial(rows, 0.8))

@@ -108,6 +108,7 @@ def test_the_plot_shows_the_band_about_zero(running: Running, monkeypatch: Any) 
         "champion": "7",
         "challenger": "8",
         "share": 5.0,
+        "shadow": 0.0,
         "result": "",
         "paused": "",
         "said": "wait gathering: +0.0100",
@@ -119,3 +120,19 @@ def test_the_plot_shows_the_band_about_zero(running: Running, monkeypatch: Any) 
     bar = text.splitlines()[-1]
     assert bar.index("|") < bar.index("o")
     assert bar.strip().endswith("5%")
+    # A band of a half is drawn as such, and one that goes further than the scale says so.
+    one["history"] = [
+        {**point, "lower": -1.0, "upper": 1.0},
+        {**point, "estimate": 0.3, "lower": -0.1, "upper": 0.4},
+        {**point, "estimate": 0.1, "lower": -0.25, "upper": 0.45},
+    ]
+    scale, first, second, third = running.says("rollout", "status").splitlines()[-4:]
+    assert scale.split() == ["-0.900", "0", "+0.900"]
+    assert (first[2], first[62]) == ("<", ">")
+    at = {column: round((column - 32) / 30 * 0.9, 2) for column in range(2, 63)}
+    assert [at[third.index("-")], at[third.index("o")], at[third.rindex("-")]] == [-0.24, 0.09, 0.45]
+    assert "<" not in second + third
+    one |= {"shadow": 50.0, "copies": {"answered": 1_200, "expected": 1_300, "minimum": 2_000}}
+    text = running.says("rollout", "status")
+    assert "copies of 50% of the traffic" in text
+    assert "1,200 copies answered of about 1,300; 2,000 are needed" in text

@@ -242,6 +242,20 @@ async def text(request: Request) -> JSONResponse:
     return JSONResponse("not an object" * int((await request.json())["times"]))
 
 
+def test_asgi_tells_copies_apart_by_the_name_of_the_host(logged):
+    one = logged()
+    app = PredictionMiddleware(Starlette(routes=[Route("/predict", predict, methods=["POST"])]), one.logger)
+
+    async def ask():
+        for host in ("model", "model-shadow", "model-shadow:8080", "shadow-model"):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+                await client.post("/predict", json={"features": {"x": 2}}, headers={"x-request-id": "mine"})
+
+    asyncio.run(ask())
+    assert [event.get("arm") for event in one.events] == [None, "shadow", "shadow", None]
+
+
 def test_asgi(logged):
     one = logged()
     inner = Starlette(

@@ -89,6 +89,51 @@ def test_arms_apart_and_together(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("first", ["served", "copy"])
+def test_copies_of_requests_show_inputs_and_answers_and_nothing_that_was_served(tmp_path, first):
+    """The challenger answers each request too, under its id, before or after the champion does."""
+    segments = [{"tag": "t", "values": ["a"]}]
+    indicators = ({"type": "latency", "within": "1ms"}, {"type": "correct"}, {"type": "drift"})
+    objectives = {one["type"]: {"indicator": one, "target": 0.5} for one in indicators}
+    served, copies, labels = [], [], []
+    for i in range(200):
+        one = {"prediction": i % 2, "tags": {"t": "a"}, "features": {"x": i % 10}, "latency_ms": 0.5}
+        served.append(event(i, at(i / 50), version="1", **one))
+        two = {**one, "prediction": 1 - i % 2, "latency_ms": 50, "error": True, "arm": "shadow"}
+        copies.append(event(i, at(i / 50), version="2", **two))
+        labels.append(label(i, at(4) + i, i % 2))
+    path = tmp_path / "reference"
+    reference({"x": [float(i % 10) for i in range(200)], "@prediction": ["0", "1"] * 100}).save(path)
+    settings = settings_of(tmp_path, reference=path, segments=segments, objectives=objectives)
+    order = (served, copies) if first == "served" else (copies, served)
+    one_by_one = [event for pair in zip(*order, strict=True) for event in pair]
+    log = payloads([*copies[:7], *one_by_one])
+    found = []
+    ran = run(
+        settings,
+        {0: log},
+        {0: payloads(labels)},
+        ends=True,
+        size=len(log),
+        during=lambda service: found.extend(service.objectives.standing()),
+    )
+    assert {key.version for _, key in ran.kept.cohorts} == {"1"}
+    counted = {one.name: (one.good, one.total) for one in found if one.version in ("", "1")}
+    assert {name: counted[name] for name in ("latency", "correct")} == {
+        "latency": (200, 200),
+        "correct": (200, 200),
+    }
+    assert counted["drift"][1] == 200
+    assert {one.version for one in found if one.total} <= {"", "1"}
+    windows = {w.key.start: w for w in ran.reports.windows if w.key.version == "2" and not w.key.segment}
+    assert sum(w.rows for w in windows.values()) == sum(w.copied for w in windows.values()) == 200
+    assert sum(w.answers.failed for w in windows.values()) == 200
+    assert sum(w.duplicates for w in windows.values()) == 7
+    assert all(w.copied == 0 for w in ran.reports.windows if w.key.version == "1")
+    of_segment = [w for w in ran.reports.windows if w.key.version == "2" and w.key.segment]
+    assert sum(w.copied for w in of_segment) == 200
+
+
 @pytest.mark.parametrize(
     ("positive", "predictions", "labels"),
     [
