@@ -93,6 +93,7 @@ class _Progress:
     reached: int = _BEGINNING  # greatest event time, milliseconds
     heard: float = 0.0  # when the last message came, seconds of the clock
     caught_up: bool = False
+    read: bool = True  # False of a checkpoint's partition that no source has named yet
 
 
 @dataclass(slots=True)
@@ -109,8 +110,12 @@ class Watermarks:
         """Make partitions known; one not known before holds windows open until it is heard or idle."""
         self._opened = True
         for partition in partitions:
-            if partition not in self._partitions:
+            progress = self._partitions.get(partition)
+            if progress is None:
                 self._partitions[partition] = _Progress(heard=now)
+            else:
+                progress.read = True
+                progress.heard = min(progress.heard, now)  # a clock that is set back begins the silence anew
 
     def advance(
         self, partitions: tuple[Partition, ...], partition: NDArray[np.int32], time: Ints, now: float
@@ -142,7 +147,7 @@ class Watermarks:
         return self.current(now) is None and not any(map(self._holds, self._partitions.values(), repeat(now)))
 
     def _holds(self, progress: _Progress, now: float) -> bool:
-        return not (progress.caught_up and now - progress.heard > self.idle_after)
+        return progress.read and not (progress.caught_up and now - progress.heard > self.idle_after)
 
     def current(self, now: float) -> int | None:
         """Event time up to which everything was seen, milliseconds; None while nothing can be said."""
@@ -166,9 +171,9 @@ class Watermarks:
         }
 
     def restore(self, reached: Mapping[Partition, int], now: float) -> None:
-        """Go on from what `reached` gave."""
+        """Go on from what `reached` gave; a partition that is read no more holds no window open."""
         for partition, time in reached.items():
-            self._partitions[partition] = _Progress(reached=time, heard=now)
+            self._partitions[partition] = _Progress(reached=time, heard=now, read=False)
 
 
 def storage_key(model: str, start: int, *rest: str) -> bytes:

@@ -91,13 +91,13 @@ class LocalEngine:
             self._poll(stopping)
             now = self._clock.now()
             closed = self._pipeline.advance(now)
-            if closed or now - published >= self._pace.publish_every:
+            if closed or _due(published, now, self._pace.publish_every):
                 self._pipeline.report_quality(now)
                 self._publish()
                 published = self._clock.now()
                 if closed:
-                    self._counters.observe(catalog.WINDOW_EXPORT_DELAY, (), published - now)
-            if now - checkpointed >= self._pace.checkpoint_every:
+                    self._counters.observe(catalog.WINDOW_EXPORT_DELAY, (), max(published - now, 0.0))
+            if _due(checkpointed, now, self._pace.checkpoint_every):
                 checkpointed = now
                 self.checkpoint()
             self._orders.carry_out(self.checkpoint)
@@ -158,3 +158,8 @@ class LocalEngine:
         for stream, source in self._sources.items():
             source.commit({p: at for p, at in self._pipeline.positions.items() if p.stream == stream})
         return True
+
+
+def _due(last: float, now: float, every: float) -> bool:
+    """Whether `every` seconds have passed; of a clock that was set back nobody can say, so that they have."""
+    return not 0.0 <= now - last < every

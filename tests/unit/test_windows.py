@@ -206,6 +206,26 @@ def test_idle_partitions_without_any_event_say_nothing():
     assert watermarks.current(1000.0) is None
 
 
+def test_a_partition_that_is_read_no_more_holds_nothing():
+    """The topic has another name now, or the table; else event time would stand still for ever."""
+    old, new = (Partition("predictions", name, 0) for name in ("old", "new"))
+    watermarks = Watermarks(IDLE)
+    watermarks.restore({old: 500}, 0.0)
+    assert watermarks.current(1.0) is None
+    watermarks.advance((new,), np.zeros(1, np.int32), np.array([9_000]), 1.0)
+    assert watermarks.current(1.0) == 9_000
+    assert watermarks.reached() == {old: 500, new: 9_000}
+
+
+def test_a_clock_that_is_set_back_makes_idle_partitions_wait_once_more_only():
+    watermarks = Watermarks(IDLE)
+    watermarks.advance(BOTH, np.array([0, 1], np.int32), np.array([100, 900]), 10_000.0)
+    watermarks.note_caught_up(BOTH, frozenset({0}))
+    watermarks.open(BOTH, 5_000.0)
+    assert watermarks.current(5_000.0) == 100
+    assert watermarks.current(5_000.0 + IDLE + 1) == 900
+
+
 def test_an_ended_stream_closes_everything():
     watermarks = Watermarks(IDLE)
     watermarks.finished = True

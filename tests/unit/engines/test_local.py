@@ -66,6 +66,14 @@ def test_checkpoints_come_at_their_pace(tmp_path):
         assert one.pipeline.checkpoint_number == 5  # one a turn and one at the end
 
 
+def test_a_clock_that_is_set_back_puts_no_checkpoint_off(tmp_path):
+    """Else nothing would be saved until the clock is where it was: hours of events to read again."""
+    with service(tmp_path, checkpoint_every=60.0) as one:
+        one.clock.step = -3600.0
+        one.run(after(4))
+        assert one.pipeline.checkpoint_number == 5
+
+
 def test_dead_letters_are_durable_before_positions_advance(tmp_path):
     """While they cannot be written checkpoints are put off, and events go on being read."""
     letters = Letters(error=Retryable("no broker answers"))
