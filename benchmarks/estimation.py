@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from benchmarks.real_streams import _multiflow
 from detectors.base import Categories, Column, Numbers
@@ -51,7 +54,7 @@ NAMES = {
 
 # Runs in NannyML's environment: writes the rows of a data set, and what NannyML says of its chunks.
 _SCRIPT = """
-import json, os, sys, warnings
+import json, os, sys, time, warnings
 os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
 warnings.filterwarnings("ignore")
 import numpy as np, pandas as pd, nannyml as nml
@@ -76,8 +79,12 @@ else:
     kind = "classification_multiclass" if name == "cards" else "classification_binary"
     estimator = nml.CBPE(y_pred_proba=of, y_pred=said, y_true=label, problem_type=kind, metrics=metrics,
                          chunk_size=chunk)
+cpu = [time.process_time()]
 estimator.fit(before)
-found = estimator.estimate(after.drop(columns=label)).filter(period="analysis").to_df()
+cpu.append(time.process_time())
+found = estimator.estimate(after.drop(columns=label)).filter(period="analysis")
+cpu.append(time.process_time())
+found = found.to_df()
 told = {}
 for metric in {one[0] for one in found.columns if one[0] != "chunk"}:
     part = found[metric]
@@ -103,6 +110,8 @@ for column in features:
             rows[f"{period} category {column}"] = codes.astype(np.int32)
 np.savez_compressed(f"{folder}/{name}.npz", **rows)
 json.dump(told, open(f"{folder}/{name}.json", "w"))
+spent = {"learning": cpu[1] - cpu[0], "chunk": (cpu[2] - cpu[1]) / len(found)}
+json.dump(spent, open(f"{folder}/{name}.seconds.json", "w"))
 """
 
 _Rows = NDArray[np.intp]
@@ -183,17 +192,21 @@ class Data:
 
     def estimate(self, estimator: Estimator, at: _Rows, method: Method) -> list[Estimate]:
         """What the service would say of these rows."""
+        return self.ask(estimator, at, method)()
+
+    def ask(self, estimator: Estimator, at: _Rows, method: Method) -> Callable[[], list[Estimate]]:
+        """The estimate of a window of these rows, already summarised."""
         predicted, scores = self.rows["analysis prediction"][at], self.scores("analysis", at)
         sample = Sample(SAMPLED)
         of_scores = {f"{SCORE}.{name}" if name else SCORE: column for name, column in scores.items()}
         kept = {**self.features("analysis", at), **of_scores, PREDICTION: self.column(predicted)}
         sample.update(_keys(len(at), 1 + int(at[0])), kept)
         if isinstance(estimator, RegressionEstimator):
-            return estimator.estimate(len(at), sample)
+            return partial(estimator.estimate, len(at), sample)
         table, window = estimator.table, estimator.table.zero()
         codes = table.codes(self.column(predicted))
         window.update(table.encode(codes, table.scores(scores, len(at))))
-        return estimator.estimate(window, sample, method)
+        return partial(estimator.estimate, window, sample, method)
 
     def realised(self, estimator: Estimator, at: _Rows) -> dict[str, float]:
         label, predicted = (self.rows[f"analysis {what}"][at] for what in ("label", "prediction"))
@@ -217,6 +230,7 @@ def _ask(name: str) -> None:
     python = environment("nannyml", PACKAGES)
     CACHE.mkdir(parents=True, exist_ok=True)
     variables = {"NML_DISABLE_USAGE_LOGGING": "1", "PATH": "/usr/bin:/bin", "HOME": str(CACHE.resolve())}
+    variables["OMP_NUM_THREADS"] = "1"
     command = [str(python), "-W", "ignore", "-c", _SCRIPT, name, str(CACHE), str(CHUNK)]
     subprocess.run(command, check=True, env=variables)
 
@@ -269,8 +283,7 @@ def rows() -> Iterator[dict[str, Any]]:
         data = elec() if name == "elec" else Data.of(name)
         estimator = data.estimator()
         wanted = NAMES.get(name, {"": "accuracy", " ": "f1", "  ": "roc_auc"})
-        methods: tuple[Method, ...] = ("dle",) if not data.classes else ("cbpe", "pape", "bbse")
-        for method in methods:
+        for method in _methods(data):
             yield from _measured(name, data, estimator, wanted, method)
 
 
@@ -310,6 +323,40 @@ def _measured(
                 "skill": round(1 - ours / none, 2),
                 "in the band": round(float(np.mean(error.inside)), 2),
             }
+
+
+def _methods(data: Data) -> tuple[Method, ...]:
+    return ("cbpe", "bbse", "pape") if data.classes else ("dle",)
+
+
+def cost() -> Iterator[dict[str, Any]]:
+    """CPU milliseconds that the estimates of a window of 5,000 rows take once its summary is there.
+
+    Beside them those of NannyML, which estimates the same chunk from its rows; either on one thread.
+    """
+    with threadpool_limits(1):
+        for name in NAMES:
+            _ask(name)
+            data, theirs = Data.of(name), json.loads((CACHE / f"{name}.seconds.json").read_text())
+            start = time.process_time()
+            estimator = data.estimator()
+            data.estimate(estimator, data.chunks[0], "dle" if not data.classes else "cbpe")
+            learning = time.process_time() - start
+            for method in _methods(data):
+                spent = []
+                for at in data.chunks[: 3 if method == "pape" else FEW]:
+                    ask, start = data.ask(estimator, at, method), time.process_time()
+                    ask()
+                    spent.append(time.process_time() - start)
+                peer = method in {"cbpe", "dle"}
+                yield {
+                    "data": name,
+                    "method": method,
+                    "ms a window": round(1e3 * float(np.median(spent)), 2),
+                    "NannyML, ms": round(1e3 * theirs["chunk"], 1) if peer else None,
+                    "learning, s": round(learning, 1),
+                    "NannyML's, s": round(theirs["learning"], 1) if peer else None,
+                }
 
 
 def check() -> Iterator[dict[str, Any]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from scipy.special import ndtri
 
 from benchmarks.judge import SIZES, correlated, numeric, verdicts, windows
+from benchmarks.real_streams import REFERENCE, Run, cut
 from detectors import catalog
 from detectors.base import Categories, Column, Floats, Numbers, Status
 from detectors.conformance import summarise, table_of
@@ -170,19 +172,46 @@ def _below(p: list[float], at: tuple[float, ...]) -> dict[str, float]:
     return {str(level): round(float(np.mean(np.array(p) < level)), 5) for level in at}
 
 
+def copula(rng: np.random.Generator, n: int, columns: int, freedom: float = 5) -> dict[str, Column]:
+    """Columns correlated by .3 whose rows go to extremes together, with Student's margins."""
+    x = np.sqrt(0.3) * rng.standard_normal(n) + np.sqrt(0.7) * rng.standard_normal((columns, n))
+    x *= np.sqrt(freedom / rng.chisquare(freedom, n))  # one factor a row
+    return {f"x{i}": Numbers(row) for i, row in enumerate(x)}
+
+
+def heavy_pages(seeds: int = 3, live: int = 1440) -> Iterator[dict[str, object]]:
+    """Pages and tickets of the watch on unchanged windows of 500 rows of a t copula."""
+    for freedom, columns in ((5, 20), (3, 5), (3, 20)):
+        found = []
+        for seed in range(seeds):
+            rng = np.random.default_rng(seed)
+            rows = 500 * (REFERENCE + live)
+            every = cut(np.arange(rows), 500, REFERENCE + live)
+            run = Run(copula(rng, rows, columns, freedom), every[:REFERENCE])
+            found.append(run.follow(every[REFERENCE:]))
+        yield {
+            "degrees of freedom": freedom,
+            "columns": columns,
+            "windows": seeds * live,
+            "pages": sum(len(pages) for pages, _, _ in found),
+            "tickets": sum(len(tickets) for _, tickets, _ in found),
+            "causes": sorted({cause for _, _, causes in found for cause in causes}),
+        }
+
+
 def heavy(count: int = 100) -> Iterator[dict[str, object]]:
-    """False alarms of `covariance` under heavy joint tails: a t copula with 5 degrees of freedom."""
-
-    def copula(rng: np.random.Generator, n: int, columns: int) -> dict[str, Column]:
-        x = np.sqrt(0.3) * rng.standard_normal(n) + np.sqrt(0.7) * rng.standard_normal((columns, n))
-        x *= np.sqrt(5 / rng.chisquare(5, n))  # one factor a row: joint extremes, t margins
-        return {f"x{i}": Numbers(row) for i, row in enumerate(x)}
-
-    for columns, n, m in ((5, 5000, 1000), (20, 5000, 1000), (50, 5000, 1000), (50, 1000, 1000)):
-        pairs = windows(copula, n, m, columns, count, seed=912)
+    """False alarms of `covariance` under heavy joint tails: a t copula."""
+    for freedom, columns, n, m in (
+        (5, 5, 5000, 1000),
+        (5, 20, 5000, 1000),
+        (5, 50, 5000, 1000),
+        (5, 50, 1000, 1000),
+        (3, 20, 5000, 1000),
+    ):
+        pairs = windows(partial(copula, freedom=freedom), n, m, columns, count, seed=912)
         p = [verdicts("covariance", *pair)[0].p_value for pair in pairs]
         yield {
-            "detector": f"covariance, {columns} columns",
+            "detector": f"covariance, {columns} columns, {freedom} degrees of freedom",
             "sizes": f"{n}/{m}",
             **_below([one for one in p if one is not None], (0.05, 0.01, 0.0001)),
         }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from detectors.base import Ints
-from observer.model import Partition
+from observer.model import Partition, WindowKey
 
 END_OF_TIME = 2**62
 """The watermark of a stream that has ended."""
@@ -185,6 +185,21 @@ def storage_key(model: str, start: int, *rest: str) -> bytes:
     return digest(model) + struct.pack(">Q", start) + digest(*rest)
 
 
+def window_storage_key(key: WindowKey) -> bytes:
+    """The `storage_key` of a window."""
+    return storage_key(key.model, key.start, key.version, key.segment)
+
+
 def model_prefix(model: str) -> bytes:
     """What all `storage_key`s of a model begin with."""
     return storage_key(model, 0)[:12]
+
+
+def start_prefix(model: str, start: int) -> bytes:
+    """What all `storage_key`s of a model and a start begin with; they are in its order."""
+    return storage_key(model, max(start, 0))[:20]
+
+
+def storage_rest(key: bytes) -> bytes:
+    """What a `storage_key` says beyond model and start."""
+    return key[20:]

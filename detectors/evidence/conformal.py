@@ -19,11 +19,12 @@ import numpy as np
 from detectors.base import Bools, DetectorError, Floats, Ints
 from detectors.evidence.adapter import Adapter, Evidence
 from detectors.evidence.baseline import Baseline
+from detectors.evidence.multiple import log_calibrated
 from detectors.evidence.restarting import Restarting
 from detectors.summaries.packing import pack, unpack
 
 POWERS = np.array([0.1, 0.25, 0.4, 0.6, 0.8])
-"""κ: a bet multiplies by κ p^(κ - 1), which is 1 on average for p uniform on 0..1."""
+"""κ of the bets: `log_calibrated`."""
 
 
 class ConformalRank:
@@ -64,8 +65,7 @@ class ConformalRank:
         """Advance by one window: float64[K], NaN where a stream has none and so stays as it is."""
         values = _finite(values)
         p, ranked = self._ranks(values)
-        bets = POWERS[:, None]
-        up, down = (np.log(bets) + (bets - 1) * np.log(q) for q in (p, 1 - p))
+        up, down = (log_calibrated(q, POWERS[:, None]) for q in (p, 1 - p))
         gained = np.vstack((up, np.where(self._rising, up, down)))
         self._bets.update(np.where(ranked, gained, 0.0))
         self._live = 0 if self._live == self._memory else self._live

@@ -1,10 +1,22 @@
-"""Which of many streams to name: e-BH for one shot, e-d-BH over time."""
+"""E-values of p-values, and which of many streams to name: e-BH for one shot, e-d-BH over time."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from detectors.base import Bools, Floats
+
+
+def log_calibrated(p_values: Floats, power: Floats | float) -> Floats:
+    """Ln of the e-values κ p^(κ - 1) of p-values; κ, the `power`, lies between 0 and 1.
+
+    They are 1 on average over p uniform on 0..1. Small κ pay for very small p only.
+
+    References
+    ----------
+    Vovk, Wang: E-values: calibration, combination and applications. Annals of Statistics 49 (2021).
+    """
+    return np.asarray(np.log(power) + (power - 1) * np.log(p_values))
 
 
 def e_bh(log_e: Floats, alpha: float) -> Bools:

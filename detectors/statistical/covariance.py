@@ -24,7 +24,7 @@ _LEAST_EIGENVALUE = (
     0.05  # of the mean one; below, a column all but follows from others, and only noise varies
 )
 _CUBED = 300  # rows of it that the skewness is taken from
-_SAMPLE = (200, 1000)  # rows of the reference's sample: needed, and used
+_SAMPLE = (200, 1000)  # rows of a side's sample: needed, and used
 
 
 class Covariance(Spec):
@@ -37,7 +37,9 @@ class Covariance(Spec):
     finite reference), times how much heavier the products of scores are in the reference's sample;
     its spread and skewness come from that sample too. Corrections fitted to simulations of 2 to 50
     columns allow for ranks taken from the reference, and for the reference's share of the variance.
-    Without a sample (200 rows) joint normality is assumed.
+    A p-value below the level is held against the null of both sides' sampled rows together too, and the
+    larger one counts: where rows go to extremes together, those that moved the statistic by chance are
+    often the window's own. Without a sample (200 rows) joint normality is assumed.
 
     Columns all but constant, or varying by a few rare values only, are left out; so are directions in
     which the reference hardly varies, as when a score follows from the features. A table wider than
@@ -72,19 +74,13 @@ class Covariance(Spec):
             return verdicts(self, zero, zero, zero, *sizes, alpha, {0: reason})
         now, moved = _moved(whitened, window)
         squared = np.array([np.sum(moved**2)])
-        # What the estimated whitening adds grows with the weight of the tails once more.
-        limit = rank * (rank + 1) * (1 / n + 1 / m)
-        mean = null.scale * (limit + null.scale * (expected_square(rank, n, m) - limit))
-        variance = null.spread**2 * (1.0 + null.scale * (excess_variance(rank, n, m) - 1.0))
-        variance += null.outliers * (m**-3.0 + n**-3.0) / (1 / n + 1 / m) ** 2
-        spread = math.sqrt(variance)
-        skewness = max(null.skewness, 2.0 * spread)
-        p_value = type_three_p_value((squared / mean - 1.0) / spread, skewness)
-        effect = np.sqrt(np.maximum(squared - mean, 0.0))
         level = self.alpha if alpha is None else alpha
-        notes = {}
+        p_value, notes = null.p_value(squared, rank, n, m), {}
         if p_value[0] < level:
+            both = _null_of_both(reference, window, whitened)
+            p_value = np.maximum(p_value, both.p_value(squared, rank, n, m))
             notes[0] = _describe(reference, whitened, now, moved, self.named)
+        effect = np.sqrt(np.maximum(squared - null.mean(rank, n, m), 0.0))
         return verdicts(self, np.sqrt(squared), effect, p_value, *sizes, alpha, {}, notes)
 
 
@@ -96,6 +92,20 @@ class _Null(NamedTuple):
     skewness: float
     outliers: float
     """Variance of |z|⁴ over its limit for normal z, relative to the squared mean: what single rows add."""
+
+    def mean(self, rank: int, n: int, m: int) -> float:
+        """Of the squared statistic under no change."""
+        limit = rank * (rank + 1) * (1 / n + 1 / m)
+        # What the estimated whitening adds grows with the weight of the tails once more.
+        return self.scale * (limit + self.scale * (expected_square(rank, n, m) - limit))
+
+    def p_value(self, squared: Floats, rank: int, n: int, m: int) -> Floats:
+        """Upper tail of the squared statistic of n reference rows and m of the window."""
+        variance = self.spread**2 * (1.0 + self.scale * (excess_variance(rank, n, m) - 1.0))
+        variance += self.outliers * (m**-3.0 + n**-3.0) / (1 / n + 1 / m) ** 2
+        spread = math.sqrt(variance)
+        skewness = max(self.skewness, 2.0 * spread)
+        return type_three_p_value((squared / self.mean(rank, n, m) - 1.0) / spread, skewness)
 
 
 class _Whitened(NamedTuple):
@@ -118,7 +128,8 @@ def _whitened(reference: TableSummary) -> _Whitened:
         return _Whitened(usable, none, none, none, 0, _Null(1.0, 1.0, 0.0, 0.0))
     covariance = _covariance(reference.scores, usable)
     white, rank = _whitening(covariance)
-    null = _null(reference, usable, white, rank)
+    rows = _sampled(reference, usable, white)
+    null = _null(rows, rank, reference.scores.n, reference.scores.n)
     return _Whitened(usable, covariance, white, white @ covariance @ white, rank, null)
 
 
@@ -210,14 +221,20 @@ def _whitening(covariance: Floats) -> tuple[Floats, int]:
     return (vectors * roots) @ vectors.T, int(kept.sum())
 
 
-def _null(reference: TableSummary, usable: _Columns, white: Floats, rank: int) -> _Null:
-    n = reference.scores.n
+def _null_of_both(reference: TableSummary, window: TableSummary, whitened: _Whitened) -> _Null:
+    sides = [_sampled(side, whitened.usable, whitened.white) for side in (reference, window)]
+    if sides[0] is None or sides[1] is None:
+        return whitened.null
+    n, m = reference.scores.n, window.scores.n
+    return _null(np.concatenate((sides[0], sides[1])), whitened.rank, n + m, n)
+
+
+def _null(z: Floats | None, rank: int, n: int, ranked: int) -> _Null:
+    """The null from whitened rows z, float64[rows, D], of n, and as many as scores were `ranked` among."""
     degrees = rank * (rank + 1) / 2
-    normal = _Null(estimated_ranks(n), math.sqrt(2.0 / degrees), math.sqrt(8.0 / degrees), 0.0)
-    rows = _sampled_scores(reference)
-    if rows is None:
+    normal = _Null(estimated_ranks(ranked), math.sqrt(2.0 / degrees), math.sqrt(8.0 / degrees), 0.0)
+    if z is None:
         return normal
-    z = (rows[usable].T - reference.scores.sum[usable] / n) @ white
     size, length = len(z), (z**2).sum(axis=1)
     # Between rows, the inner products of z z' - I; the mean over a row with itself is the trace of
     # the covariance of z z', the mean square over two rows the trace of that matrix's square, and so
@@ -243,14 +260,15 @@ def _null(reference: TableSummary, usable: _Columns, white: Floats, rank: int) -
     return _Null(scale, spread, skewness, max(float((length**2).var()) - usual, 0.0) / trace**2)
 
 
-def _sampled_scores(reference: TableSummary) -> Floats | None:
-    """Normal scores of the reference's sampled rows: float64[D, rows]; None when there are too few."""
-    sample, table = reference.sample, reference.table
+def _sampled(summary: TableSummary, usable: _Columns, white: Floats) -> Floats | None:
+    """Whitened scores of the sampled rows: float64[rows, D]; None when there are too few."""
+    sample, table = summary.sample, summary.table
     if len(sample) < _SAMPLE[0] or not set(table.binning.names) <= set(sample.columns):
         return None
     keys = sample.keys[: _SAMPLE[1]]
     columns = {name: sample.column(name).take(slice(len(keys))) for name in table.binning.names}
-    return table.scores.scores(table.encode(keys, columns).codes)
+    scores = table.scores.scores(table.encode(keys, columns).codes)[usable].T
+    return np.asarray((scores - summary.scores.sum[usable] / summary.scores.n) @ white)
 
 
 def _describe(reference: TableSummary, whitened: _Whitened, now: Floats, moved: Floats, most: int) -> str:

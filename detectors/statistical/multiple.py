@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from detectors.base import Floats, Status, Verdict, named_tuples
-from detectors.evidence.multiple import e_bh
+from detectors.evidence.multiple import e_bh, log_calibrated
 
 Method: TypeAlias = Literal["holm", "benjamini_hochberg", "e_bh"]
 _POWER = 0.1
@@ -38,16 +38,13 @@ def benjamini_hochberg_adjusted(p_values: Floats) -> Floats:
 
 
 def e_values(p_values: Floats) -> Floats:
-    """E-values of p-values: κ p^(κ - 1) with κ = 0.1, nearly the most that p about 5e-5 can be worth.
+    """E-values of p-values (`log_calibrated`), with κ = 0.1: nearly the most that p about 5e-5 can be worth.
 
     E-values may be combined however they depend on each other. The price: p = 0.001 is worth 50, 1e-6 is
     worth 25,000.
-
-    References
-    ----------
-    Vovk, Wang: E-values: calibration, combination and applications. Annals of Statistics 49 (2021).
     """
-    return np.asarray(_POWER * np.maximum(np.asarray(p_values, np.float64), 1e-300) ** (_POWER - 1))
+    p = np.maximum(np.asarray(p_values, np.float64), 1e-300)
+    return np.asarray(np.exp(log_calibrated(p, _POWER)))
 
 
 def correct(verdicts: Sequence[Verdict], alpha: float, method: Method = "holm") -> list[Verdict]:

@@ -135,7 +135,7 @@ class TableStreams:
         moved[vectors == 0] = np.nan
         distance = np.nan
         if joint and len(numbers.names) > 1:
-            verdict = self._covariance.compare(self._reference, window)[0]
+            verdict = self._covariance.compare(self._reference, window, alpha=0.0)[0]  # no p-value is wanted
             distance = np.nan if verdict.status is Status.INSUFFICIENT else verdict.statistic
         n, repeated = window.counts.n, window.counts.duplicates
         bins, top = numbers.bins, categories.vocabularies.top

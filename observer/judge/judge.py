@@ -24,7 +24,7 @@ from observer.judge.windows import WindowJudge
 from observer.judge.words import alarms, findings, reported, streams_of
 from observer.model import EvidenceReport, Finding, Judged, Said, StreamEvidence, WindowKey
 from observer.ports import Checkpoints
-from observer.windows import model_prefix, storage_key
+from observer.windows import model_prefix, storage_key, storage_rest
 
 WATCHES, HISTORY = "watches", "history"
 Kind = Literal["inputs", "quality"]
@@ -317,9 +317,9 @@ class ModelJudge:
         )
 
     def _rows(self, kind: Kind, version: str) -> list[tuple[bytes, bytes]]:
-        own = storage_key(self.model, 0, kind, version)[20:]
+        own = storage_rest(storage_key(self.model, 0, kind, version))
         found = self.state.scan(HISTORY, model_prefix(self.model))
-        return [(key, value) for key, value in found if key[20:] == own]
+        return [(key, value) for key, value in found if storage_rest(key) == own]
 
     def save(self) -> None:
         """Write what changed into the state; the caller commits."""

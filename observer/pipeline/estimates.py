@@ -22,7 +22,7 @@ from observer.pipeline.quality import Shape
 from observer.pipeline.spec import Wanted
 from observer.ports import Checkpoints
 from observer.references import Reference
-from observer.windows import model_prefix, storage_key
+from observer.windows import model_prefix, storage_key, window_storage_key
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Estimates:
             self._tell(window.key.version, reference, next((one.reason for one in said), "nothing to say"))
         flat = [_flat(one) for one in said]
         packed = pack({"basis": self._basis(reference), "said": flat})
-        self.state.put(ESTIMATES, self._key(window.key), packed)
+        self.state.put(ESTIMATES, window_storage_key(window.key), packed)
         return self._trusted(said, window.key, reference, None)
 
     def _tell(self, version: str, reference: Reference, why: str) -> None:
@@ -121,7 +121,7 @@ class Estimates:
         return self._trusted(self._stored(key, reference), key, reference, before)
 
     def _stored(self, key: WindowKey, reference: Reference | None) -> list[Estimate]:
-        value = self.state.get(ESTIMATES, self._key(key))
+        value = self.state.get(ESTIMATES, window_storage_key(key))
         if value is None or reference is None:
             return []
         fields = unpack(value)
@@ -160,9 +160,6 @@ class Estimates:
             of = (found.skill, found.cohorts, found.backtest)
             told.append(QualityEstimate(name, *values, *of, reason=one.reason))
         return tuple(told)
-
-    def _key(self, key: WindowKey) -> bytes:
-        return storage_key(self.model, key.start, key.version, key.segment)
 
 
 def _flat(one: Estimate) -> list[object]:

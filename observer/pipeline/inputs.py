@@ -17,7 +17,7 @@ from observer.model import Predictions, WindowKey
 from observer.ports import Checkpoints
 from observer.references import EMBEDDING, LATENCY, PREDICTION, SCORE, Reference
 from observer.segments import Dimension
-from observer.windows import model_prefix, storage_key
+from observer.windows import model_prefix, start_prefix, storage_key, storage_rest, window_storage_key
 
 OPEN, CLOSED = "windows", "closed"
 LEARNING_ROWS = 20_000
@@ -49,7 +49,7 @@ def _timed(starts: Ints, late: Bools) -> Iterator[tuple[int, bool, NDArray[np.in
 
 def expired(state: Checkpoints, table: str, model: str, before: int) -> list[bytes]:
     """Keys of a model's windows in `table` that start before `before`."""
-    stop = storage_key(model, max(before, 0))[:20]
+    stop = start_prefix(model, before)
     return [key for key, _ in takewhile(lambda item: item[0] < stop, state.scan(table, model_prefix(model)))]
 
 
@@ -253,16 +253,13 @@ class Inputs:
             if window is None:
                 window = self.open[key] = self._new(key)
             return window
-        value = self.state.get(CLOSED, self._key(key))
+        value = self.state.get(CLOSED, window_storage_key(key))
         return self._new(key) if value is None else self._read(value)
 
     def _new(self, key: WindowKey) -> Window:
         reference = self.references.get(key.version)
         version = reference.version if reference else ""
         return Window(key, version, self._table(version, key.segment).zero())
-
-    def _key(self, key: WindowKey) -> bytes:
-        return storage_key(self.model, key.start, key.version, key.segment)
 
     def due(self, before: int) -> list[Window]:
         """Open windows that start before `before`, oldest first."""
@@ -273,18 +270,18 @@ class Inputs:
         """Move a window to the closed ones."""
         del self.open[window.key]
         self._store(window)
-        self.state.delete(OPEN, self._key(window.key))
+        self.state.delete(OPEN, window_storage_key(window.key))
 
     def _store(self, window: Window) -> None:
         if not window.reference:
             window.shorten(self.sample_rows, self.hidden | window.vectors())
-        self.state.put(CLOSED, self._key(window.key), window.to_bytes())
+        self.state.put(CLOSED, window_storage_key(window.key), window.to_bytes())
 
     def save(self) -> None:
         """Write what changed since the last call."""
         for key, window in self.open.items():
             if window.dirty:
-                self.state.put(OPEN, self._key(key), window.to_bytes())
+                self.state.put(OPEN, window_storage_key(key), window.to_bytes())
                 window.dirty = False
 
     def forget(self, before: int) -> None:
@@ -294,14 +291,14 @@ class Inputs:
 
     def closed_of(self, version: str, since: int) -> Iterator[Window]:
         """Stored windows of a version, all segments together, from `since` on, oldest first."""
-        own = storage_key(self.model, 0, version, "")[20:]
-        first = storage_key(self.model, max(since, 0))[:20]
+        own = storage_rest(storage_key(self.model, 0, version, ""))
+        first = start_prefix(self.model, since)
         for key, value in self.state.scan(CLOSED, model_prefix(self.model)):
-            if key[20:] == own and key[:20] >= first:
+            if storage_rest(key) == own and key >= first:
                 yield self._read(value)
 
     def closed(self, start: int | None = None) -> Iterator[Window]:
         """Stored windows, oldest first; only those that start at `start` if it is given."""
-        prefix = model_prefix(self.model) if start is None else storage_key(self.model, start)[:20]
+        prefix = model_prefix(self.model) if start is None else start_prefix(self.model, start)
         for _, value in self.state.scan(CLOSED, prefix):
             yield self._read(value)
