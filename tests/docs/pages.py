@@ -3,12 +3,14 @@
 A comment before a block tells what is done with it, `<!-- test: WHAT REST -->`:
 
 - `sh`: run, in a folder with what the pages speak of. `until`: again and again, until the output is as told;
-  `background`; `skip REASON`: not run.
+  `background`; `in PATH`: by the tests there; `install`: not run, but what it names must be what the project
+  declares; `skip REASON`: not run.
 - `text` or none: nothing. `output`: what the commands before it print; `…` stands for anything.
 - `yaml`: a configuration, or a part of one. `under PATH`: what stands below these keys; `file NAME`: it is
-  written to that file; `foreign WHOSE`: something else's.
-- `json`: events. `foreign WHOSE`.
-- `python`: must compile, and what it imports must be there. `file NAME`.
+  written to that file; `mapping`: of tensors; `chart`: the chart's values; `cluster`: an object that a
+  Kubernetes API server takes; `foreign WHOSE`: something else's.
+- `json`: events. `samples`: of requests and responses; `log`: a line of the log.
+- `python`: run, with the names that `tests/docs/given.py` gives its page. `file NAME`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ACCEPTED = {
-    "sh": {"until", "background", "skip"},
-    "yaml": {"under", "file", "foreign"},
-    "json": {"foreign"},
+    "sh": {"until", "background", "in", "install", "skip"},
+    "yaml": {"under", "file", "mapping", "chart", "cluster", "foreign"},
+    "json": {"samples", "log"},
     "python": {"file"},
     "toml": set(),
     "text": {"output"},

@@ -63,7 +63,7 @@ class Reader:
             expected = after.text if after is not None and after.action == "output" else None
             if block.action == "file":
                 (self._folder / block.rest).write_text(self._here(block.text))
-            elif block.language == "sh" and block.action != "skip":
+            elif block.language == "sh" and block.action not in {"skip", "install"}:
                 self._do(block, expected)
 
     def _here(self, text: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import json
+import logging
 import re
 import shlex
 import tomllib
 from collections.abc import Iterator
-from importlib import import_module
+from datetime import datetime
 from itertools import dropwhile
 from pathlib import Path
 from textwrap import indent
@@ -18,10 +18,13 @@ import click
 import pytest
 import yaml
 
+from observer import logs
 from observer.codecs import JsonSpec, codec
+from observer.codecs.inference import mapping
 from observer.config import parse
 from observer.model import Schema
 from tests.docs.pages import ACCEPTED, ROOT, Block, blocks, every, pages
+from tests.services.peers import PACKAGES
 from tests.unit.codecs.helpers import messages
 
 
@@ -68,6 +71,11 @@ def test_configurations(block: Block, tmp_path: Path):
     parse(configuration(block), block.place, Secrets(), tmp_path)
 
 
+@pytest.mark.parametrize("block", every("yaml", "mapping"), ids=name)
+def test_mappings(block: Block):
+    assert mapping.parse(block.text, block.place)
+
+
 @pytest.mark.parametrize("block", every("yaml", "foreign"), ids=name)
 def test_what_others_read_is_yaml(block: Block):
     assert block.rest, f"{block.place}: `foreign` must say whose it is"
@@ -95,16 +103,24 @@ def test_events(block: Block):
     assert all("prediction" in one or "label" in one for one in shown)
 
 
-@pytest.mark.parametrize("block", every("python", "", "file"), ids=name)
-def test_python(block: Block):
-    for node in ast.walk(ast.parse(block.text, block.place)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {
-            "observer",
-            "detectors",
-        }:
-            module = import_module(node.module)
-            for one in node.names:
-                assert hasattr(module, one.name), f"{block.place}: {node.module} has no {one.name}"
+@pytest.mark.parametrize("block", every("json", "samples"), ids=name)
+def test_samples(block: Block, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from observer.cli.map import infer_command  # noqa: PLC0415 - it is slow to import
+
+    path = tmp_path / "samples.ndjson"
+    path.write_text(block.text)
+    infer_command.main([str(path)], standalone_mode=False)
+    assert mapping.parse(capsys.readouterr().out, block.place)
+
+
+@pytest.mark.parametrize("block", every("json", "log"), ids=name)
+def test_lines_of_the_log(block: Block):
+    said = json.loads(block.text)
+    time, level, logger, event = (said.pop(key) for key in ("time", "level", "logger", "event"))
+    record = logging.makeLogRecord({"name": logger, "levelname": level.upper(), "msg": event, "fields": said})
+    record.created = datetime.fromisoformat(time).timestamp()
+    assert logs.Json().format(record) == block.text.strip()
+    assert logs.Text().format(record) in pages()[block.place.partition(":")[0]].splitlines()
 
 
 @pytest.mark.parametrize("block", every("toml"), ids=name)
@@ -146,10 +162,40 @@ def accepts(words: list[str]) -> None:
     command.make_context(command.name, words, parent=context.parent)
 
 
-@pytest.mark.parametrize("block", every("sh", "", "until", "background", "skip"), ids=name)
+@pytest.mark.parametrize("block", every("sh", "install"), ids=name)
+def test_what_is_installed_is_declared(block: Block):
+    """Extras are those of the project, versions those that the tests run with."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    known = [set(shlex.split(packages)) for _, packages in PACKAGES.values()]
+    found = 0
+    for line in block.text.replace("\\\n", " ").splitlines():
+        _, _, wanted = line.partition("pip install ")
+        words = shlex.split(wanted, comments=True)
+        for word in words:
+            if own := re.fullmatch(r"(?:\.|ml-observer|/path/to/the/checkout)\[(.*)\]", word):
+                assert set(own[1].split(",")) <= set(declared), f"{block.place}: {word}"
+                found += 1
+        if any("==" in word for word in words):
+            assert set(words) - {"pyarrow"} in [one - {"pyarrow"} for one in known], f"{block.place}: {words}"
+            found += 1
+    assert found, f"{block.place}: installs nothing that is known here"
+
+
+@pytest.mark.parametrize("block", every("sh", "in"), ids=name)
+def test_what_is_run_elsewhere_is(block: Block):
+    page = block.place.partition(":")[0]
+    assert f'blocks("{page}")' in (ROOT / block.rest).read_text("utf-8"), f"{block.rest} does not read {page}"
+
+
+@pytest.mark.parametrize("block", every("sh", "skip"), ids=name)
+def test_what_is_not_run_says_why(block: Block):
+    assert block.rest
+    targets = set(re.findall(r"^make ([a-z-]+)", block.text, re.MULTILINE))
+    assert targets <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("block", every("sh", *ACCEPTED["sh"], ""), ids=name)
 def test_commands_are_accepted(block: Block):
-    if block.action == "skip":
-        assert block.rest, f"{block.place}: `skip` must say why"
     for words in commands(block.text):
         try:
             accepts(words)

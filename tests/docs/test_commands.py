@@ -1,4 +1,4 @@
-"""The commands in the pages are run, in a folder with what the pages speak of, beside a running service."""
+"""The commands and the Python in the pages are run, in a folder with what they speak of, beside a service."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import gzip
 import io
 import json
 import random
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -19,21 +21,29 @@ import pytest
 from confluent_kafka import Producer
 from pyarrow import csv, parquet
 
-from tests.docs.pages import blocks, pages
+from tests.docs import given
+from tests.docs.pages import Block, blocks, pages
 from tests.services.kafka import KafkaBroker
+from tests.services.peers import interpreter
 from tests.services.process import Process, free_port
+from tests.unit.actions.server import served
+from tests.unit.dashboards.test_push import TOKEN, Grafana
 
 HOUR = 3_600_000
 FIRST = 1_767_571_200_000
 """2026-01-05T00:00Z, of which the pages speak."""
 
 
+def is_run(block: Block) -> bool:
+    return block.language in {"sh", "python"} and not block.action
+
+
 def events(model: str, version: str, hours: range, a_hour: int = 210) -> Iterator[tuple[dict, dict]]:
-    """Predictions of a binary model and their labels; what the model sees moves in the last ten hours."""
+    """Predictions of a binary model and their labels; what the model sees moves after hour 50."""
     draw = random.Random(f"{model} {version}")
     for number in range(len(hours) * a_hour):
         hour = hours[number // a_hour]
-        age = draw.gauss(55 if hours.stop - hour <= 10 else 40, 10)
+        age = draw.gauss(55 if hour >= 50 else 40, 10)
         time = FIRST + hour * HOUR + number % a_hour * (HOUR // a_hour)
         one = {"id": f"{model}-{version}-{number}", "model": model, "time": time}
         yield (
@@ -73,8 +83,13 @@ models:
   churn:
     task: binary
     positive: "1"
+    versions: {{"4": churn-4.reference}}   # which has seen enough to page
+    window: {{min_events: 20}}
     segments: [{{tag: country}}]
-    actions: {{rules: [{{name: tell, when: {{finding: ticket}}, do: notify, target: people}}]}}
+    actions:
+      rules:
+        - {{name: tell, when: {{finding: ticket}}, do: notify, target: people}}
+{asking}
     rollout: {{target: serving}}
   fraud: {{task: binary, positive: "1"}}
 targets:
@@ -82,20 +97,51 @@ targets:
   serving: {{type: local_split, path: {folder}/share.json}}
 http: {{port: {port}, token: secret}}
 """
+ASKING = "{{name: ask-{}, when: {{every: 1d}}, do: notify, target: people, approval: required}}"
+ID = re.compile(r"\bID\b|6f1c\.\.\.")
+"""In the pages, of an action that waits; each is used once."""
+WAITING = sum(len(ID.findall(block.text)) for page in pages() for block in blocks(page) if is_run(block))
 
 
-@pytest.fixture(scope="module")
-def stage(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    """A folder with `observer.yaml` and files, and the port of the service that watches its topics."""
-    folder, port = tmp_path_factory.mktemp("stage"), free_port()
-    churn = list(events("churn", "3", range(60))) + list(events("churn", "4", range(60)))
+@dataclass
+class Stage:
+    """A folder with what the pages speak of, and the service that watches its topics.
+
+    Attributes
+    ----------
+    port : int
+        Of the service.
+    instead : dict
+        Texts of the pages, and what stands in their place here.
+    """
+
+    folder: Path
+    port: int
+    instead: dict[str, str]
+
+    def here(self, text: str) -> str:
+        """A command as it is run."""
+        for told, found in self.instead.items():
+            text = text.replace(told, found)
+        waiting = iter(self.waiting() if ID.search(text) else ())
+        return ID.sub(lambda _: next(waiting), text)
+
+    def waiting(self) -> list[str]:
+        """Actions that nobody has said anything about."""
+        code, said = observer(["actions", "list", "-c", str(self.folder / "observer.yaml"), "--json"])
+        assert code == 0, said
+        return [one["id"] for one in json.loads(said) if one["state"] == "waiting"]
+
+
+def files(folder: Path, churn: list[tuple[dict, dict]]) -> None:
+    """Events and training data, as the pages call them."""
     predictions, labels = map(list, zip(*churn, strict=True))
     for name in ("january", "march"):
         (folder / name).mkdir()
         parquet.write_table(pa.Table.from_pylist(predictions), folder / name / "a.parquet")
         (folder / name / "a.ndjson").write_text(lines(predictions))
         (folder / f"{name}-labels.ndjson").write_text(lines(labels))
-    parquet.write_table(pa.Table.from_pylist(predictions), folder / "march.parquet")
+        parquet.write_table(pa.Table.from_pylist(predictions), folder / f"{name}.parquet")
     for name in ("labels", "march-labels"):
         with gzip.open(folder / f"{name}.ndjson.gz", "wt") as file:
             file.write(lines(labels))
@@ -108,22 +154,58 @@ def stage(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
     training = pa.Table.from_pylist([flat(*pair) for pair in churn])
     csv.write_csv(training, folder / "training.csv")
     parquet.write_table(training, folder / "training.parquet")
+    (folder / "training/churn/2026-03").mkdir(parents=True)
+    parquet.write_table(training, folder / "training/churn/2026-03/a.parquet")
+    past = [prediction for prediction, _ in events("churn", "2", range(-16 * 24, 0), 30)]
+    (folder / "past.ndjson").write_text(lines(past))
+    (folder / "grafana-of-the-system").mkdir()
+    environment = interpreter("evidently").parents[1]
+    (folder / "peers").mkdir()
+    (folder / "peers/evidently").symlink_to(environment)
 
+
+@pytest.fixture(scope="module")
+def stage(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder, port = tmp_path_factory.mktemp("stage"), free_port()
+    churn, other = (list(events("churn", version, range(60))) for version in "34")
+    files(folder, churn)
     topic = f"docs-{port}"
+    text = CONFIGURATION.format(
+        brokers=kafka.bootstrap,
+        topic=topic,
+        folder=folder,
+        port=port,
+        asking="\n".join(f"        - {ASKING.format(number)}" for number in range(WAITING)),
+    )
+    path = folder / "observer.yaml"
+    path.write_text(text)
+    reference = ["reference", "build", str(folder / "past.ndjson"), "--model", "churn", "-c", str(path)]
+    code, said = observer([*reference, "-o", str(folder / "churn-4.reference")])
+    assert code == 0, said
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
-    for one, label in sorted([*churn, *events("fraud", "1", range(60))], key=lambda pair: pair[0]["time"]):
-        producer.produce(f"{topic}-predictions", json.dumps(one))
-        producer.produce(f"{topic}-labels", json.dumps(label))
+    for one, label in sorted(
+        [*churn, *other, *events("fraud", "1", range(60))], key=lambda pair: pair[0]["time"]
+    ):
+        for stream, event in (("predictions", one), ("labels", label)):
+            producer.produce(f"{topic}-{stream}", json.dumps(event), timestamp=event["time"])
     assert producer.flush(60) == 0
-    text = CONFIGURATION.format(brokers=kafka.bootstrap, topic=topic, folder=folder, port=port)
-    (folder / "observer.yaml").write_text(text)
-    log = folder / "observer.log"
-    process = Process([sys.executable, "-m", "observer", "run", "-c", str(folder / "observer.yaml")], log)
-    try:
+    with ExitStack() as stack:
+        command = [sys.executable, "-m", "observer", "run", "-c", str(path)]
+        process = Process(command, folder / "observer.log")
+        stack.callback(process.stop)
         process.wait_until(lambda: judged(port) == {("churn", "3"), ("churn", "4"), ("fraud", "1")}, 240)
-        yield folder, port
-    finally:
-        process.stop()
+        grafana = stack.enter_context(served(Grafana().handle)).url
+        instead = {
+            "localhost:9464": f"127.0.0.1:{port}",
+            "kafka:9092": kafka.bootstrap,
+            "/tmp/observer-demo-x/": f"{folder}/",  # noqa: S108 - of the page
+            "s3://training/": f"file://{folder}/training/",
+            "/var/lib/observer/grafana": f"{folder}/grafana",
+            "/etc/grafana/": f"{folder}/grafana-of-the-system/",
+            "GRAFANA_TOKEN=glsa_...": f"GRAFANA_TOKEN={TOKEN}",
+            "https://grafana.example": f"{grafana}/grafana",
+        }
+        yield Stage(folder, port, instead)
 
 
 def judged(port: int) -> set[tuple[str, str]]:
@@ -156,34 +238,39 @@ def observer(words: list[str]) -> tuple[int, str]:
 
 ELSEWHERE = {"docs/tutorial.md"}
 """Pages with a test of their own."""
-RUN = [
-    page
-    for page in pages()
-    if page not in ELSEWHERE and any(b.language == "sh" and not b.action for b in blocks(page))
-]
+
+
+def run(line: str, place: str) -> None:
+    """One command, and whether it does something and says so."""
+    words = shlex.split(line, comments=True)
+    if not words:
+        return
+    into = ""
+    if words[0] == "observer" and "|" not in words:
+        end = words.index(">") if ">" in words else len(words)
+        code, said = observer(words[1:end])
+        if into := "".join(words[end + 1 :]):
+            Path(into).write_text(said)
+    else:
+        done = subprocess.run(
+            ["bash", "-euc", line], capture_output=True, text=True, timeout=100, check=False
+        )
+        code, said = done.returncode, done.stdout + done.stderr
+    assert code == 0, f"{place}: {line}\n{said}"
+    assert said or into or words[0] == "cp", f"{place}: {line}: says nothing"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", RUN)
-def test_commands_of_the_page(page: str, stage: tuple[Path, int], monkeypatch: pytest.MonkeyPatch):
-    folder, port = stage
-    monkeypatch.chdir(folder)
-    for block in blocks(page):
-        if block.language != "sh" or block.action:
+@pytest.mark.parametrize("page", [p for p in pages() if p not in ELSEWHERE and any(map(is_run, blocks(p)))])
+def test_what_the_page_says_is_done(page: str, stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(stage.folder)
+    for block in filter(is_run, blocks(page)):
+        text = stage.here(block.text)
+        if block.language == "sh":
+            for line in text.replace("\\\n", " ").splitlines():
+                run(line, block.place)
             continue
-        for line in block.text.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            if words[:1] == ["observer"] and "|" not in words:
-                end = words.index(">") if ">" in words else len(words)
-                code, said = observer(words[1:end])
-                if end < len(words):
-                    Path(words[-1]).write_text(said)
-            elif words:
-                here = line.replace("localhost:9464", f"127.0.0.1:{port}")
-                done = subprocess.run(
-                    ["bash", "-euc", here], capture_output=True, text=True, timeout=100, check=False
-                )
-                code, said = done.returncode, done.stdout + done.stderr
-            assert not words or code == 0, f"{block.place}: {line}\n{said}"
-            assert not words or said or end < len(words), f"{block.place}: {line}: says nothing"
+        names = given.given(page, stage.folder)
+        exec(compile(text, block.place, "exec"), names)  # noqa: S102 - our own pages
+        given.check(page, names)

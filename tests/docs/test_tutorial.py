@@ -23,6 +23,7 @@ def test_from_an_empty_directory_to_the_first_alert(kafka, topic_name, tmp_path)
         "topic: predictions": f"topic: {predictions}",
         "topic: labels": f"topic: {labels}",
         "events/predictions.jsonl": f"events/{predictions}.jsonl",  # called as the topic
+        "events/labels.jsonl": f"events/{labels}.jsonl",
         **ports,
         '("localhost", 9095)': f'("127.0.0.1", {receiver})',
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +16,11 @@ import pyarrow.parquet
 import pytest
 
 from observer.errors import ConfigError, Retryable
-from observer.references import load
+from observer.references import Reference, load
 from observer.sources.batch import FeastLabelsSpec, FeastReader
 from observer.sources.feast import Feast, FeastRepo
 from observer.sources.feast.process import table_of
+from tests.docs.pages import blocks
 from tests.services.feast import make_repository
 from tests.unit.cli.conftest import Ran, observer, write
 
@@ -46,7 +49,7 @@ def times(days: list[int] | np.ndarray) -> pa.Array:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    folder = tmp_path_factory.mktemp("feast") / "shop"
+    folder = tmp_path_factory.mktemp("feast") / "feature_repo"
     draw = np.random.default_rng(7)
     numbers = np.arange(N)
     spend = draw.gamma(2.0, 20.0, N)
@@ -67,8 +70,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         {
             "customer_id": numbers,
             "event_timestamp": times([20] * N),
-            "said": (spend < 30).astype(np.int64),
-            "churned_later": (spend + draw.normal(0, 10, N) < 30).astype(np.int64),
+            "predicted": (spend < 30).astype(np.int64),
+            "churned": (spend + draw.normal(0, 10, N) < 30).astype(np.int64),
         }
     )
     return Shop(folder, make_repository(folder, customers, entities, outcomes(range(100))))
@@ -84,11 +87,13 @@ def outcomes(which: range) -> pa.Table:
     )
 
 
-def build(observer: Observer, shop: Shop, output: str, *more: object) -> Ran:
-    return observer(
-        *("reference", "build", "--feast", shop.folder, "--feast-python", shop.python, "--model", "m"),
-        *("--id", "customer_id", "-o", output, *more),
-    )
+def build(observer: Observer, shop: Shop, folder: Path, option: str, *more: str) -> tuple[Ran, Reference]:
+    """What the page's command with an option prints, beside the repository, and what it makes."""
+    (block,) = (one for one in blocks("docs/feast.md") if one.action == "in" and option in one.text)
+    words = shlex.split(block.text.replace("\\\n", " "))
+    ran = observer(*words[1:], *more)
+    assert ran.code == 0, ran.err
+    return ran, load(folder / words[words.index("-o") + 1])
 
 
 def events(start: int, shift: float) -> list[dict]:
@@ -100,7 +105,7 @@ def events(start: int, shift: float) -> list[dict]:
         rows.append(
             {
                 "id": f"{start}-{i}",
-                "model": "m",
+                "model": "churn",
                 "time": start + i * 2 * DAY // 4000,
                 "features": {
                     "spend": spend,
@@ -119,11 +124,13 @@ def events(start: int, shift: float) -> list[dict]:
 def test_the_views_schema_is_the_references_and_tells_drift_from_none(
     observer: Observer, shop: Shop, tmp_path: Path
 ) -> None:
-    made = build(observer, shop, "dataset.reference", "--dataset", "march")
-    assert made.code == 0, made.err
-    assert f"from {N:,} rows of Feast dataset march" in made.out
+    (tmp_path / "feature_repo").symlink_to(shop.folder)
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers/feast").symlink_to(shop.python.parents[1])
+    shutil.copy(shop.folder / "entities.parquet", tmp_path / "march.parquet")
+    made, dataset = build(observer, shop, tmp_path, "--dataset")
+    assert f"from {N:,} rows of Feast dataset churn_march" in made.out
     assert "joined: left out: it holds times" in made.out
-    dataset = load(tmp_path / "dataset.reference")
     # Declared, `account` is a number; inferred, it would be an identifier, and left out.
     assert dataset.schema.features == {
         "account": "number",
@@ -137,19 +144,15 @@ def test_the_views_schema_is_the_references_and_tells_drift_from_none(
     assert dataset.table.embeddings.names == ("@embedding.taste",)
 
     # Features fetched for entity rows, which bring predictions and labels.
-    entities = ("--entities", f"{shop.folder}/entities.parquet", "--service", "churn_v1")
-    again = build(
-        observer, shop, "m.reference", *entities, "--prediction", "said", "--label", "churned_later"
-    )
-    assert again.code == 0, again.err
-    reference = load(tmp_path / "m.reference")
+    _, reference = build(observer, shop, tmp_path, "--entities", "--id", "customer_id")
     assert reference.schema.features == dataset.schema.features
     assert reference.schema.task == "binary"
     assert reference.estimator is not None
     assert reference.estimator.outcomes.n == N
 
     (tmp_path / "observer.yaml").write_text(
-        "predictions: {type: files, path: x}\nmodels: {m: {reference: m.reference, window: {size: 1d}}}\n"
+        "predictions: {type: files, path: x}\n"
+        "models: {churn: {reference: churn.reference, window: {size: 1d}}}\n"
     )
     start = FIRST + 30 * DAY
     for name, shift in (("same", 0.0), ("shifted", 0.5)):
@@ -186,11 +189,11 @@ def test_labels_of_a_view_late_ones_too(shop: Shop, tmp_path: Path) -> None:
         assert sorted(later["prediction_id"].to_pylist()) == sorted(f"p{i}" for i in range(150) if i % 7 >= 5)
 
         # What is not there is told with what is.
-        with pytest.raises(ConfigError, match="no saved dataset 'april'; there are: march"):
+        with pytest.raises(ConfigError, match="no saved dataset 'april'; there are: churn_march"):
             feast.dataset("april")
         with pytest.raises(ConfigError, match="no feature view 'nope'; there are: customers, outcomes"):
             feast.rows("nope", None, None)
-        with pytest.raises(ConfigError, match="no feature service 'v9'; there are: churn_v1"):
+        with pytest.raises(ConfigError, match="no feature service 'v9'; there are: churn_v3"):
             feast.historical(entities, [], "v9")
         with pytest.raises(ConfigError, match="no feature 'customers:x'; view 'customers' has: account"):
             feast.historical(entities, ["customers:x"], "")

@@ -7,6 +7,7 @@ keys refused, in a namespace that enforces the *restricted* Pod Security Standar
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -15,11 +16,17 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.docs.pages import blocks, every
 from tests.integration import test_traffic as traffic
 from tests.services.helm import CHART, ROOT, run, template
 from tests.services.kubernetes import ADMIN, Kubernetes, operator_definitions
-from tests.services.serving import DEFINITIONS
+from tests.services.observer import Observer
+from tests.services.process import free_port
+from tests.services.serving import DEFINITIONS, VENDORS
 from tests.unit.actions.fakes import order
+from tests.unit.cli.conftest import observer
+
+__all__ = ["observer"]
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
@@ -32,7 +39,7 @@ EVERYBODYS = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjec
 
 @pytest.fixture(scope="module")
 def cluster(serving: Kubernetes) -> Kubernetes:
-    for name in ("watch", "web", "far"):
+    for name in ("watch", "web", "far", "models"):
         labels = RESTRICTED if name == "watch" else {}
         serving.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     for each in operator_definitions():
@@ -100,6 +107,11 @@ def test_helm_installs_upgrades_goes_back_and_leaves_nothing(cluster, tmp_path):
     run("rollback", *name)
     assert checksum() == first
     run("uninstall", *name)
+    (block,) = (one for one in blocks("docs/kubernetes.md") if one.action == "in")
+    program, *words = shlex.split(block.text.replace("\\\n", " "))
+    assert program == "helm"
+    run(*(str(chart) if word == "helm/observer" else word for word in words), "--kubeconfig", config)
+    run("uninstall", *name)
     left = [
         f"{kind} {one['metadata']['namespace']}/{one['metadata']['name']}"
         for kind, collection in (
@@ -115,6 +127,25 @@ def test_helm_installs_upgrades_goes_back_and_leaves_nothing(cluster, tmp_path):
         if one["metadata"].get("labels", {}).get("app.kubernetes.io/instance") == "observer"
     ]
     assert left == []
+
+
+# What the pages show
+
+
+@pytest.mark.parametrize("block", every("yaml", "cluster"), ids=lambda block: block.place)
+def test_the_server_takes_what_pages_show(cluster, block):
+    for thing in yaml.safe_load_all(block.text):
+        if "k8s.io" not in thing["apiVersion"] and not VENDORS.exists():
+            pytest.skip(f"the vendors' definitions are not at hand, of {thing['kind']} neither")
+        cluster.apply(thing, dry_run=True)
+
+
+@pytest.mark.parametrize("block", every("yaml", "chart"), ids=lambda block: block.place)
+def test_the_chart_takes_the_values_that_pages_show(cluster, block, tmp_path):
+    values = tmp_path / "values.yaml"
+    values.write_text(block.text)
+    for thing in template("--values", values):
+        cluster.apply(thing, dry_run=True)
 
 
 # Rights
@@ -262,3 +293,56 @@ def test_with_less_no_rollout_begins_and_it_says_what_is_missing(cluster, missin
     while target.check() != wanted:
         assert time.monotonic() < deadline, target.check()
         time.sleep(0.05)
+
+
+# A rollout as its page tells
+
+
+@pytest.mark.slow
+def test_the_page_about_kserve_moves_traffic(cluster, kafka, topic_name, tmp_path, monkeypatch, observer):
+    """Its configuration, its commands, and only the rights that it names; there is no KServe at work."""
+    monkeypatch.setenv("OBSERVER_TOKEN", "s3cret")
+    page = blocks("docs/how-to/kserve.md")
+    platform = traffic.Platform(cluster, traffic.CASES["kserve knative"], tmp_path, ADMIN, "churn")
+    cluster.merge(platform.path, {"spec": {"predictor": {"canaryTrafficPercent": 0}}})  # as the page has it
+    platform.settle()
+    (role,) = (yaml.safe_load(one.text) for one in page if one.action == "cluster")
+    cluster.apply(role)
+    group = "rbac.authorization.k8s.io"
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "page", "namespace": "ml"},
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": role["metadata"]["name"]},
+        "subjects": [{"kind": "User", "name": "observer", "apiGroup": group}],
+    }
+    cluster.apply(binding)
+    config = yaml.safe_load(next(one.text for one in page if one.language == "yaml" and not one.action))
+    config["targets"]["serving"]["kubeconfig"] = str(cluster.kubeconfig("observer-token", tmp_path))
+    config["predictions"] = {"type": "kafka"}
+    for stream in ("predictions", "labels"):
+        topic = kafka.create_topic(topic_name(stream))
+        config[stream] |= {"brokers": kafka.bootstrap, "topic": topic, "start": "earliest"}
+    service = Observer(tmp_path, {**config, "http": {**config["http"], "port": free_port()}})
+    (block,) = (one for one in page if one.action == "in")
+    check, *commands = (shlex.split(line) for line in block.text.splitlines())
+
+    def does(words: list[str]) -> str:
+        ran = observer(*words[1:])
+        assert ran.code == 0, f"{block.place}: {shlex.join(words)}\n{ran.out}{ran.err}"
+        return ran.out
+
+    assert "targets.serving" in does(check)
+    service.start()
+    try:
+        service.wait_ready()
+        said = [does(words) for words in commands]
+        assert "churn" in said[-1]
+
+        def share() -> Any:
+            return cluster.read(platform.path)["spec"]["predictor"].get("canaryTrafficPercent")
+
+        first = config["models"]["churn"]["rollout"]["steps"][0]
+        service.process.wait_until(lambda: share() == first, 60)
+    finally:
+        assert service.end() == 0

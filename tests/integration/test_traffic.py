@@ -86,11 +86,13 @@ SHADOWS = {
 class Platform:
     """One object, and what its controller would write."""
 
-    def __init__(self, cluster: Kubernetes, case: Case, folder: Path, token: str) -> None:
+    def __init__(
+        self, cluster: Kubernetes, case: Case, folder: Path, token: str, name: str = "credit"
+    ) -> None:
         group, version, kind, _ = DEFINITIONS[case.plural]
-        self.cluster, self.case = cluster, case
+        self.cluster, self.case, self.name = cluster, case, name
         self.collection = f"/apis/{group}/{version}/namespaces/ml/{case.plural}"
-        self.path = f"{self.collection}/credit"
+        self.path = f"{self.collection}/{name}"
         cluster.client.delete(self.path)
         while cluster.client.get(self.path).status_code != 404:
             time.sleep(0.05)
@@ -98,9 +100,9 @@ class Platform:
             "apiVersion": f"{group}/{version}",
             "kind": kind,
             "metadata": {
-                "name": "credit",
+                "name": name,
                 "annotations": {"team": "risk", **case.thing["metadata"].get("annotations", {})},
-                "labels": {"app": "credit"},
+                "labels": {"app": name},
             },
             "spec": case.thing["spec"],
         }
@@ -108,9 +110,9 @@ class Platform:
         self.target = self.open(token, folder)
         self.settle()
 
-    def open(self, token: str, folder: Path, name: str = "credit") -> TrafficTarget:
+    def open(self, token: str, folder: Path, name: str = "") -> TrafficTarget:
         config = str(self.cluster.kubeconfig(token, folder))
-        wanted = {**self.case.spec, "namespace": "ml", "name": name, "kubeconfig": config}
+        wanted = {**self.case.spec, "namespace": "ml", "name": name or self.name, "kubeconfig": config}
         target = TypeAdapter[Any](TargetSpec).validate_python(wanted).target()
         assert isinstance(target, TrafficTarget)
         return target

@@ -50,12 +50,13 @@ outcomes = FeatureView(
         path="outcomes.parquet", timestamp_field="known_at", field_mapping={"left_us": "churned"}
     ),
 )
-service = FeatureService(name="churn_v1", features=[customers])
+service = FeatureService(name="churn_v3", features=[customers])
 store.apply([customer, prediction, customers, outcomes, service])
 entities = pd.read_parquet("entities.parquet")
 job = store.get_historical_features(entity_df=entities, features=service)
 store.create_saved_dataset(
-    from_=job, name="march", storage=SavedDatasetFileStorage(path="march.parquet"), feature_service=service
+    from_=job, name="churn_march", feature_service=service,
+    storage=SavedDatasetFileStorage(path="march.parquet"),
 )
 first, last = (datetime(2026, month, 1, tzinfo=timezone.utc) for month in (1, 6))
 store.materialize(first, last, ["customers"])

@@ -17,7 +17,7 @@ from observer.sources.feast.spec import PACKAGES as FEAST
 from tests.services.process import ServiceError
 
 _FOLDER = Path(__file__).parents[2] / ".cache" / "peers"
-_PACKAGES = {
+PACKAGES = {
     "alibi-0.11": ("3.11", AlibiDetect.packages),
     "alibi-0.13": ("3.11", "'alibi-detect==0.13.0' 'scikit-learn<1.6' 'pyarrow<26'"),
     "alibi-torch": ("3.11", "'alibi-detect==0.13.0' 'scikit-learn<1.6' 'pyarrow<26' torch"),
@@ -29,12 +29,13 @@ _PACKAGES = {
     "ingestion": (sys.executable, "'mlserver==1.7.1' 'tritonclient[grpc,http]==2.73.0' 'cloudevents==2.2.0'"),
     "client": (sys.executable, "'kserve==0.21.0' pandas polars pyarrow"),
 }
-NAMES = tuple(_PACKAGES)
+"""Python and packages of each environment, as a shell would take them."""
+NAMES = tuple(PACKAGES)
 
 
 def interpreter(name: str) -> Path:
     """The interpreter of a peer's environment; raises `ServiceError` when it cannot be made, offline say."""
-    base, packages = _PACKAGES[name]
+    base, packages = PACKAGES[name]
     return environment(name, packages, base)
 
 
