@@ -62,7 +62,7 @@ class Block:
 @cache
 def pages() -> dict[str, str]:
     """Every page's text, by its path from the root."""
-    found = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    found = [ROOT / "README.md", ROOT / "helm/observer/README.md", *sorted(DOCS.rglob("*.md"))]
     return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in found}
 
 

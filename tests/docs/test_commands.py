@@ -26,6 +26,7 @@ from tests.docs.pages import Block, blocks, pages
 from tests.services.kafka import KafkaBroker
 from tests.services.peers import interpreter
 from tests.services.process import Process, free_port
+from tests.services.s3 import S3
 from tests.unit.actions.server import served
 from tests.unit.dashboards.test_push import TOKEN, Grafana
 
@@ -154,8 +155,6 @@ def files(folder: Path, churn: list[tuple[dict, dict]]) -> None:
     training = pa.Table.from_pylist([flat(*pair) for pair in churn])
     csv.write_csv(training, folder / "training.csv")
     parquet.write_table(training, folder / "training.parquet")
-    (folder / "training/churn/2026-03").mkdir(parents=True)
-    parquet.write_table(training, folder / "training/churn/2026-03/a.parquet")
     past = [prediction for prediction, _ in events("churn", "2", range(-16 * 24, 0), 30)]
     (folder / "past.ndjson").write_text(lines(past))
     (folder / "grafana-of-the-system").mkdir()
@@ -195,11 +194,17 @@ def stage(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
         stack.callback(process.stop)
         process.wait_until(lambda: judged(port) == {("churn", "3"), ("churn", "4"), ("fraud", "1")}, 240)
         grafana = stack.enter_context(served(Grafana().handle)).url
+        s3 = stack.enter_context(S3())
+        s3.create_bucket("training")
+        s3.put("training/churn/2026-03/a.parquet", (folder / "training.parquet").read_bytes())
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        keys = {"ACCESS_KEY_ID": s3.key, "SECRET_ACCESS_KEY": s3.secret, "ENDPOINT_URL": s3.url}
+        for name, value in keys.items():
+            environment.setenv(f"AWS_{name}", value)
         instead = {
             "localhost:9464": f"127.0.0.1:{port}",
             "kafka:9092": kafka.bootstrap,
             "/tmp/observer-demo-x/": f"{folder}/",  # noqa: S108 - of the page
-            "s3://training/": f"file://{folder}/training/",
             "/var/lib/observer/grafana": f"{folder}/grafana",
             "/etc/grafana/": f"{folder}/grafana-of-the-system/",
             "GRAFANA_TOKEN=glsa_...": f"GRAFANA_TOKEN={TOKEN}",
