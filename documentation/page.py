@@ -41,9 +41,9 @@ class Watched:
 
 
 def finding(demo: Watched) -> str:
-    """That of a campaign's customers, with most causes, once there is a past to draw."""
-    found = [one for one in demo.ask("findings", model="churn") if one.get("causes")]
-    best = max(found, key=lambda one: len(one["causes"]), default=None)
+    """The ticket by evidence with most causes."""
+    found = [one for one in demo.ask("findings", tier="ticket") if one["finding"]["causes"]]
+    best = max(found, key=lambda one: len(one["finding"]["causes"]), default=None)
     return f"/finding?id={best['id']}" if best else ""
 
 
