@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import client, consume, decode, join, judge, memory, peers, pipeline, scrape
+from benchmarks import client, consume, decode, inference, join, judge, memory, peers, pipeline, scrape
 from tests.services.kafka import KafkaBroker
 
 RESULTS = Path("bench-results.json")
@@ -59,6 +59,10 @@ def rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
         (row["way"], f"{row['messages_per_cpu_s']:,.0f}/s", "") for row in results.get("consume", [])
     )
     table.extend(
+        (row["name"], f"{row['pairs_per_core_second']:,.0f} pairs/s", "")
+        for row in results.get("inference", [])
+    )
+    table.extend(
         (f"label join alone, {name}", json.dumps(found), "120,000/s")
         for name, found in results.get("join", {}).items()
     )
@@ -81,6 +85,7 @@ def main() -> None:
     }
     alone: dict[str, Callable[[], Any]] = {
         "decode": decode.run,
+        "inference": inference.run,
         "join": join.run,
         "judge": judge.cost,
         "scrape": scrape.run,

@@ -7,10 +7,11 @@ are mappings, as a tensor for each key.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from itertools import chain
 from math import prod
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ from observer.codecs.inference.tensors import (
 
 class _Tensor(msgspec.Struct, gc=False):
     name: str
-    shape: list[int]
+    shape: tuple[int, ...]
     datatype: str = ""
     data: Any = None
     parameters: dict[str, Any] | None = None
@@ -55,6 +56,8 @@ _response = msgspec.json.Decoder(_Response).decode
 _Body = _Request | _Response
 Group = tuple[list[int], list[_Body]]
 _MOST = 1 << 40
+_told = attrgetter("name", "datatype", "shape")
+_binary_sizes = re.compile(rb'"binary_data_size" *: *([0-9]{1,15})[ ,}]').findall
 
 
 def tables(payloads: Sequence[bytes], *, response: bool) -> Decoded:
@@ -63,10 +66,11 @@ def tables(payloads: Sequence[bytes], *, response: bool) -> Decoded:
     plain = "predictions" if response else "instances"
     groups: dict[object, Group] = {}
     refused: dict[int, str] = {}
+    known: dict[object, object] = {}
     for index, payload in enumerate(payloads):
         try:
-            body = _body(payload, decode)
-            structure = _structure(body, plain)
+            body, binary = _body(payload, decode)
+            structure = _structure(body, plain, known, binary=binary)
         except _MALFORMED as error:
             refused[index] = f"no V1 or V2 body: {error}"[:300]
         except Unreadable as error:
@@ -81,21 +85,33 @@ def tables(payloads: Sequence[bytes], *, response: bool) -> Decoded:
     return found, refused
 
 
-def _body(payload: bytes, decode: Callable[[bytes], _Body]) -> _Body:
+def _body(payload: bytes, decode: Callable[[bytes], _Body]) -> tuple[_Body, bool]:
+    """A body, and whether tensors are behind its JSON: the binary tensor extension."""
+    if not payload.endswith(b"}"):
+        # How long the JSON is stands in a header of HTTP that the logger does not keep. What its tensors
+        # take of the end tells, unless their bytes happen to look like JSON.
+        end = len(payload) - sum(map(int, _binary_sizes(payload)))
+        if 0 < end < len(payload) and payload[end - 1 : end] == b"}":
+            try:
+                return _with_tensors(decode(payload[:end]), payload, end), True
+            except (*_MALFORMED, Unreadable):
+                pass
     try:
-        return decode(payload)
+        return decode(payload), False
     except msgspec.ValidationError:
         raise
     except _MALFORMED:
         if not payload.startswith(b"{"):
             raise
-    # The binary tensor extension: JSON, then the tensors' bytes. How long the JSON is stands in a header of
-    # HTTP that the logger does not keep, so the end of the object tells.
     try:
         _, end = _raw_decode(payload.decode("latin-1"))
     except ValueError as error:
         raise Unreadable(f"no JSON: {error}"[:200]) from error
-    body = decode(payload[:end])
+    return _with_tensors(decode(payload[:end]), payload, end), True
+
+
+def _with_tensors(body: _Body, payload: bytes, end: int) -> _Body:
+    """The body, with the tensors that follow its JSON, which ends at `end`."""
     for tensor in body.tensors or ():
         size = (tensor.parameters or {}).get("binary_data_size")
         if size is not None:
@@ -108,13 +124,23 @@ def _body(payload: bytes, decode: Callable[[bytes], _Body]) -> _Body:
     return body
 
 
-def _structure(body: _Body, plain: str) -> object:
-    """What bodies must have in common to be stacked."""
+def _structure(body: _Body, plain: str, known: dict[object, object], *, binary: bool) -> object:
+    """What bodies must have in common to be stacked; `known` are those found before, by their tensors."""
     if body.tensors is not None:
-        for one in body.tensors:
-            if any(size < 0 for size in one.shape) or prod(one.shape) > _MOST:
-                raise Unreadable(f"tensor `{one.name}` has shape {one.shape!r:.80}")
-        return "v2", *((one.name, one.datatype, *one.shape[1:], type(one.data)) for one in body.tensors)
+        told: object = tuple(map(_told, body.tensors))
+        if binary:
+            told = told, tuple([type(one.data) for one in body.tensors])
+        found = known.get(told)
+        if found is None:
+            for one in body.tensors:
+                if any(size < 0 for size in one.shape) or prod(one.shape) > _MOST:
+                    raise Unreadable(f"tensor `{one.name}` has shape {list(one.shape)!r:.80}")
+            kinds = [type(one.data) if binary else list for one in body.tensors]
+            found = tuple(
+                (*_told(one)[:2], one.shape[1:], kind) for one, kind in zip(body.tensors, kinds, strict=True)
+            )
+            known[told] = found
+        return found
     if body.plain is not None:
         first = body.plain[0] if body.plain else None
         return "objects" if isinstance(first, dict) else ("v1", *_inner(first))
@@ -152,7 +178,7 @@ def _stack_v2(bodies: list[_Body]) -> dict[str, Tensor]:
         rows = np.array([tensor.shape[0] if tensor.shape else 1 for tensor in each], np.int64)
         read = from_bytes if type(one.data) is bytes else from_lists
         data = [tensor.data for tensor in each]
-        found[one.name] = read(one.name, one.datatype, tuple(one.shape[1:]), rows, data)
+        found[one.name] = read(one.name, one.datatype, one.shape[1:], rows, data)
     return found
 
 

@@ -13,6 +13,7 @@ from observer.codecs.arrow.rows import Rows
 from observer.codecs.base import ROW_BITS, Codec, Context, Limits, Poll
 from observer.codecs.inference import bodies, protobuf
 from observer.codecs.inference.apply import Tensors, columns, ids
+from observer.codecs.inference.collector import uncollected
 from observer.codecs.inference.mapping import Mappings, ModelMapping
 from observer.codecs.inference.pairs import Pair, Paired
 from observer.codecs.inference.tensors import Table, Unreadable
@@ -44,6 +45,7 @@ class InferenceCodec(Codec):
         self._context = Context(schemas, limits or Limits(), learn_unknown=learn_unknown)
         self._mappings = mappings
 
+    @uncollected()
     def read(self, poll: Poll, stream: Stream, indexes: Sequence[int]) -> None:
         """Add the pairs at `indexes` to the poll."""
         if not isinstance(poll.messages, Paired) or stream != "predictions":

@@ -18,11 +18,11 @@ from observer.codecs.inference.tensors import Unreadable
 from observer.model import Messages
 
 Side = Literal["request", "response"]
-_TYPES: dict[str, Side] = {
-    "org.kubeflow.serving.inference.request": "request",
-    "org.kubeflow.serving.inference.response": "response",
+_TYPES: dict[bytes, Side] = {
+    b"org.kubeflow.serving.inference.request": "request",
+    b"org.kubeflow.serving.inference.response": "response",
 }
-_ARMS = {"default": "champion", "canary": "challenger"}
+_ARMS = {b"default": "champion", b"canary": "challenger"}
 _TOPIC = re.compile(r"(.+\.(?:pipeline|model)\.([^.]+))\.(inputs|outputs)")
 _SIDES: dict[str, Side] = {"inputs": "request", "outputs": "response"}
 _ERROR, _REQUEST_ID = "seldon-pipeline-errors", "x-request-id"
@@ -67,8 +67,8 @@ class _CloudEvent(msgspec.Struct, gc=False):
 
 _structured = msgspec.json.Decoder(_CloudEvent).decode
 _text = msgspec.json.Decoder(str).decode
-_ATTRIBUTES = ("namespace", "inferenceservicename", "component", "endpoint", "id")
-_ALL = ("type", "time", *_ATTRIBUTES)
+_ATTRIBUTES = ("type", "time", "namespace", "inferenceservicename", "component", "endpoint", "id")
+_HEADERS = tuple(f"ce_{name}" for name in _ATTRIBUTES)
 
 
 def kserve(messages: Messages) -> list[Half | str]:
@@ -90,27 +90,25 @@ def kserve(messages: Messages) -> list[Half | str]:
 
 def _cloud_event(payload: bytes, headers: Headers, stamp: int) -> Half:
     known = dict(headers)
-    if "ce_type" in known:
-        given = {name: (known.get(f"ce_{name}") or b"").decode() for name in _ALL}
-    else:
+    if "ce_type" not in known:
         event = _structured(payload)
-        given = {name: getattr(event, name) for name in _ALL}
-        payload = _data(event)
-        headers = tuple((f"ce_{name}", value.encode()) for name, value in given.items())
-    for name in ("id", "inferenceservicename"):
-        if not given[name]:
-            raise Unreadable(f"attribute `{name}` is missing")
-    side = _TYPES.get(given["type"])
+        known = {f"ce_{name}": getattr(event, name).encode() for name in _ATTRIBUTES}
+        payload, headers = _data(event), tuple(known.items())
+    given = [known.get(name) or b"" for name in _HEADERS]
+    kind, time, _, service, _, endpoint, one = given
+    if not service or not one:
+        raise Unreadable(f"attribute `{'inferenceservicename' if one else 'id'}` is missing")
+    side = _TYPES.get(kind)
     if side is None:
-        raise Unreadable(f"type {given['type']!r:.100}; accepted: {', '.join(_TYPES)}")
-    key = "\0".join([given[name] for name in _ATTRIBUTES]).encode()
+        accepted = ", ".join(name.decode() for name in _TYPES)
+        raise Unreadable(f"type {kind.decode()!r:.100}; accepted: {accepted}")
     return Half(
-        key,
+        b"\0".join(given[2:]),
         side,
-        given["time"] or stamp,
-        given["inferenceservicename"],
-        given["id"],
-        _ARMS.get(given["endpoint"], ""),
+        time.decode() or stamp,
+        service.decode(),
+        one.decode(),
+        _ARMS.get(endpoint, ""),
         payload,
         headers,
     )

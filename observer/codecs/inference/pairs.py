@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from detectors.base import Ints
 from observer.codecs import times
 from observer.codecs.events import refused_time
+from observer.codecs.inference.collector import uncollected
 from observer.codecs.inference.halves import Half, Reader, Side, times_of
 from observer.model import Messages, Origin, Rejected
 from observer.ports import Checkpoints
@@ -123,6 +124,7 @@ class Pairing:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @uncollected()
     def take(self, messages: Messages, now: float) -> Paired:
         """Take a poll of halves; the pairs that it completes."""
         halves: list[Half] = []

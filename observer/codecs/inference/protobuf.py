@@ -28,10 +28,13 @@ from observer.codecs.inference.tensors import (
     lengths,
 )
 
-_NAME, _DATATYPE, _SHAPE, _CONTENTS = 1, 2, 3, 5
-_VERSION, _TENSORS = 2, 5
-_RAW = {False: 7, True: 6}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# Tags: number and wire type of a field. One of another wire type is another field, which is left out.
+_NAME, _DATATYPE, _SHAPE, _SIZE, _CONTENTS = (
+    1 << 3 | _BYTES, 2 << 3 | _BYTES, 3 << 3 | _BYTES, 3 << 3 | _VARINT, 5 << 3 | _BYTES,
+)  # fmt: skip
+_VERSION, _TENSORS = 2 << 3 | _BYTES, 5 << 3 | _BYTES
+_RAW = {False: 7 << 3 | _BYTES, True: 6 << 3 | _BYTES}
 FIELD = {
     "BOOL": 1, "INT8": 2, "INT16": 2, "INT32": 2, "INT64": 3, "UINT8": 4, "UINT16": 4, "UINT32": 4,
     "UINT64": 5, "FP32": 6, "FP64": 7, "BYTES": 8,
@@ -40,103 +43,140 @@ FIELD = {
 _FIXED = {6: (_FIXED32, "<f4"), 7: (_FIXED64, "<f8")}
 
 
-class _Tensor(NamedTuple):
+class _Head(NamedTuple):
+    """What precedes the contents of a tensor: the same in most messages."""
+
     name: str
     datatype: str
     shape: tuple[int, ...]
-    contents: bytes | None
-    """`InferTensorContents`, not yet read; None where the contents are raw."""
+
+    @property
+    def rows(self) -> int:
+        """The first dimension."""
+        return self.shape[0] if self.shape else 1
+
+
+class _Body(NamedTuple):
+    version: str
+    tensors: list[_Head]
+    contents: list[bytes]
+    """Of each tensor: raw, or `InferTensorContents` that are not read yet."""
+
+
+class _Heads:
+    """Reads the tensors of messages; what was read once is known by its bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Head] = {}
+        self._expected: dict[int, tuple[bytes, _Head]] = {}
+
+    def tensor(self, data: bytes, number: int) -> tuple[_Head, bytes]:
+        """The tensor that is the message's `number`-th, and its contents."""
+        expected = self._expected.get(number)
+        if expected is not None and data.startswith(expected[0]):
+            at = len(expected[0])
+            if at == len(data):
+                return expected[1], b""
+            if data[at] == _CONTENTS:
+                size, at = _varint(data, at + 1)
+                if at + size == len(data):
+                    return expected[1], data[at:]
+        head, contents = bytearray(), b""
+        for tag, start, value, end in _places(data):
+            if tag == _CONTENTS:
+                contents += data[value:end]
+            else:
+                head += data[start:end]
+        of = bytes(head)
+        found = self._known.get(of)
+        if found is None:
+            found = _head(of)
+            if len(self._known) < 10_000:
+                self._known[of] = found
+        self._expected[number] = of, found
+        return found, contents
 
 
 def tables(payloads: Sequence[bytes], *, response: bool) -> Decoded:
     """The tables of requests, or of responses."""
-    groups: dict[object, tuple[list[int], list[tuple[str, list[_Tensor], list[bytes]]]]] = {}
+    groups: dict[tuple[bool, tuple[object, ...]], tuple[list[int], list[_Body]]] = {}
+    structures: dict[tuple[_Head, ...], tuple[object, ...]] = {}
     refused: dict[int, str] = {}
-    heads: dict[bytes, _Tensor] = {}
+    heads, raw_tag = _Heads(), _RAW[response]
     for index, payload in enumerate(payloads):
         try:
-            body = _body(payload, _RAW[response], heads)
+            body, is_raw = _body(payload, raw_tag, heads)
         except (Unreadable, UnicodeDecodeError, IndexError) as error:
             refused[index] = f"no ModelInfer{'Response' if response else 'Request'}: {error}"[:300]
             continue
-        _, tensors, raw = body
-        structure = (bool(raw), *((one.name, one.datatype, *one.shape[1:]) for one in tensors))
-        indexes, bodies = groups.setdefault(structure, ([], []))
+        tensors = tuple(body.tensors)
+        structure = structures.get(tensors)
+        if structure is None:
+            structure = tuple((one.name, one.datatype, one.shape[1:]) for one in tensors)
+            structures[tensors] = structure
+        indexes, bodies = groups.setdefault((is_raw, structure), ([], []))
         indexes.append(index)
         bodies.append(body)
     found: list[Table] = []
-    for indexes, bodies in groups.values():
+    for (is_raw, _), (indexes, bodies) in groups.items():
         try:
-            found.append(_table(indexes, bodies))
+            found.append(_table(indexes, bodies, is_raw=is_raw))
         except Unreadable:
             for index, body in zip(indexes, bodies, strict=True):
                 try:
-                    found.append(_table([index], [body]))
+                    found.append(_table([index], [body], is_raw=is_raw))
                 except Unreadable as error:
                     refused[index] = str(error)
     return found, refused
 
 
-def _table(indexes: list[int], bodies: list[tuple[str, list[_Tensor], list[bytes]]]) -> Table:
+def _table(indexes: list[int], bodies: list[_Body], *, is_raw: bool) -> Table:
     tensors = {}
-    for number, one in enumerate(bodies[0][1]):
-        each = [body[1][number] for body in bodies]
-        rows = np.array([tensor.shape[0] if tensor.shape else 1 for tensor in each], np.int64)
-        inner = one.shape[1:]
-        if bodies[0][2]:
-            data = [body[2][number] for body in bodies]
-            tensors[one.name] = from_bytes(one.name, one.datatype, inner, rows, data)
+    for number, one in enumerate(bodies[0].tensors):
+        rows = np.array([body.tensors[number].rows for body in bodies], np.int64)
+        contents = [body.contents[number] for body in bodies]
+        if is_raw:
+            tensors[one.name] = from_bytes(one.name, one.datatype, one.shape[1:], rows, contents)
         else:
-            contents = [tensor.contents or b"" for tensor in each]
             tensors[one.name] = _contents(one, rows, contents)
-    return Table(np.array(indexes, np.int64), tensors, [body[0] for body in bodies])
+    return Table(np.array(indexes, np.int64), tensors, [body.version for body in bodies])
 
 
-def _body(
-    payload: bytes, raw_field: int, heads: dict[bytes, _Tensor]
-) -> tuple[str, list[_Tensor], list[bytes]]:
-    """Version of the model, tensors, raw contents."""
-    version, tensors, raw = "", [], list[bytes]()
-    for field, value in _fields(payload):
-        if field == _TENSORS:
-            tensors.append(_tensor(_bytes(value), heads))
-        elif field == raw_field:
-            raw.append(_bytes(value))
-        elif field == _VERSION:
-            version = _bytes(value).decode()
+def _body(payload: bytes, raw_tag: int, heads: _Heads) -> tuple[_Body, bool]:
+    """A message, and whether its contents are raw."""
+    version, tensors, contents, raw = "", list[_Head](), list[bytes](), list[bytes]()
+    for tag, _, start, end in _places(payload):
+        if tag == _TENSORS:
+            head, inside = heads.tensor(payload[start:end], len(tensors))
+            tensors.append(head)
+            contents.append(inside)
+        elif tag == raw_tag:
+            raw.append(payload[start:end])
+        elif tag == _VERSION:
+            version = payload[start:end].decode()
     if not tensors:
         raise Unreadable("no tensors in it")
     if raw and len(raw) != len(tensors):
         raise Unreadable(f"{len(raw)} raw contents for {len(tensors)} tensors")
-    return version, tensors, raw
+    return _Body(version, tensors, raw or contents), bool(raw)
 
 
-def _tensor(data: bytes, heads: dict[bytes, _Tensor]) -> _Tensor:
-    """One tensor; what precedes its contents is the same in most messages, and read once."""
-    known = heads.get(data)
-    if known is not None:
-        return known
+def _head(data: bytes) -> _Head:
     name = datatype = ""
     shape: list[int] = []
-    contents: bytes | None = None
-    for field, value in _fields(data):
-        if field == _NAME:
-            name = _bytes(value).decode()
-        elif field == _DATATYPE:
-            datatype = _bytes(value).decode()
-        elif field == _SHAPE:
-            shape += [value] if isinstance(value, int) else varints(value).view(np.int64).tolist()
-        elif field == _CONTENTS:
-            contents = (contents or b"") + _bytes(value)
+    for tag, _, start, end in _places(data):
+        if tag == _NAME:
+            name = data[start:end].decode()
+        elif tag == _DATATYPE:
+            datatype = data[start:end].decode()
+        elif tag in (_SHAPE, _SIZE):
+            shape += varints(data[start:end]).view(np.int64).tolist()
     if any(size < 0 for size in shape) or prod(shape) > 1 << 40:
         raise Unreadable(f"tensor `{name}` has shape {shape!r:.80}")
-    found = _Tensor(name, datatype, tuple(shape), contents)
-    if contents is None and len(heads) < 10_000:
-        heads[data] = found
-    return found
+    return _Head(name, datatype, tuple(shape))
 
 
-def _contents(one: _Tensor, rows: Ints, contents: list[bytes]) -> Tensor:
+def _contents(one: _Head, rows: Ints, contents: list[bytes]) -> Tensor:
     """The tensor of which messages hold `InferTensorContents`."""
     width = prod(one.shape[1:])
     counts = rows * width
@@ -146,7 +186,7 @@ def _contents(one: _Tensor, rows: Ints, contents: list[bytes]) -> Tensor:
             f"tensor `{one.name}` is of datatype {one.datatype[:40]!r}, which only raw contents hold"
         )
     wrong = Unreadable(f"tensor `{one.name}` has another number of values than its shape says")
-    each = [list(_values(data, field)) for data in contents]
+    each = [_values(data, field) for data in contents]
     if field == FIELD["BYTES"]:
         if (lengths(each) != counts).any():
             raise wrong
@@ -170,29 +210,37 @@ def _contents(one: _Tensor, rows: Ints, contents: list[bytes]) -> Tensor:
     return Tensor(pa.array(values if field in (4, 5) else values.view(np.int64)), rows, width)
 
 
-def _values(contents: bytes, field: int) -> Iterator[bytes]:
+def _values(contents: bytes, field: int) -> list[bytes]:
     """What the field holds: texts, or pieces of numbers; packed or not."""
-    at, end = 0, len(contents)
-    while at < end:
-        tag, at = _varint(contents, at)
-        start, at = _skip(contents, at, tag & 7)
+    if contents and contents[0] == field << 3 | _BYTES:
+        size, at = _varint(contents, 1)
+        if at + size == len(contents):
+            return [contents[at:]]
+    found = []
+    for tag, _, start, end in _places(contents):
         if tag >> 3 == field:
-            yield contents[start:at]
-        elif at > start:
+            found.append(contents[start:end])
+        elif end > start:
             raise Unreadable(f"contents of another type (field {tag >> 3}) than the datatype says")
+    return found
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
-    """Number and value of each field; of a fixed size, as bytes."""
+def _places(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Tag of each field; where it, its value and the next begin."""
     at, end = 0, len(data)
     while at < end:
-        tag, at = _varint(data, at)
-        if tag & 7 == _VARINT:
-            value, at = _varint(data, at)
-            yield tag >> 3, value
+        begin, tag = at, data[at]
+        at += 1
+        if tag >= 0x80:
+            tag, at = _varint(data, begin)
+        if tag & 7 == _BYTES and at < end and data[at] < 0x80:  # most often
+            start = at + 1
+            at = start + data[at]
+            if at > end:
+                raise Unreadable("the message ends within a field")
         else:
             start, at = _skip(data, at, tag & 7)
-            yield tag >> 3, data[start:at]
+        yield tag, begin, start, at
 
 
 def _skip(data: bytes, at: int, wire: int) -> tuple[int, int]:
@@ -224,12 +272,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, at
     raise Unreadable("a number of more than 10 bytes")
-
-
-def _bytes(value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        raise Unreadable("a number where bytes belong")
-    return value
 
 
 def varints(data: bytes) -> NDArray[np.uint64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from observer.codecs.inference import encode
+from observer.codecs.inference.collector import uncollected
 from observer.codecs.inference.protobuf import unframed, varints
 from tests.unit.inference.helpers import decoded
 
@@ -142,3 +144,46 @@ def test_a_schema_registrys_header_is_left_out(places):
     body = encode.v2_protobuf({"x": ("FP32", [1.0])})
     assert unframed(b"\x00\x00\x00\x00\x2a" + places + body) == body
     assert unframed(body) == body
+
+
+@pytest.mark.parametrize("tail", [b'"binary_data_size": 7 ', b'"binary_data_size":1}', b"}", b"{}"])
+def test_binary_tensors_that_look_like_json_are_none(tail):
+    """Where the JSON ends is guessed from the sizes in it; a wrong guess must be noticed."""
+    cells = tail + bytes(-len(tail) % 8)
+    for data in (cells, cells[::-1], bytes(8) + cells):
+        numbers = np.frombuffer(data, np.int64)
+        whole = encode.v2_json({"x": ("INT64", numbers)}, binary=True)
+        assert decoded([whole]) == [{"x": [[one] for one in numbers.tolist()]}]
+
+
+def test_tensors_of_other_shapes_between_those_of_one_shape():
+    """What precedes contents is expected to be as in the message before."""
+    given = [{"x": ("FP64", [[1.0]] * n), "y": ("BYTES", ["a" * 200] * n)} for n in (1, 1, 2, 1, 3)]
+    payloads = [encode.v2_protobuf(one) for one in given]
+    assert decoded(payloads) == [
+        expected({k: (d, np.array(v)) for k, (d, v) in one.items()}) for one in given
+    ]
+
+
+def test_a_field_of_another_wire_type_is_another_field():
+    """As protobuf has it: unknown, and left out."""
+    whole = encode.v2_protobuf({"x": ("INT64", [7])}, model_version="3")
+    assert decoded([b"\x28\x05" + b"\x10\x01" + whole]) == [{"x": [[7]]}]
+
+
+def test_the_collector_is_on_again_whatever_happened():
+    @uncollected()
+    def fail():
+        assert not gc.isenabled()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
