@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_the_full_example_is_valid_and_shows_every_key_with_its_default(full: Co
     assert full.state.max_size == Config.model_fields["state"].default.max_size
 
 
+@cache
 def validator() -> jsonschema.Draft202012Validator:
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)

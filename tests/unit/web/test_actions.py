@@ -38,11 +38,16 @@ models:
 """
 
 
+def fast() -> float:
+    """A clock by which a target is asked again ten times a second."""
+    return 100 * time.monotonic()
+
+
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[Acting]:
     config = parse(CONFIG % (tmp_path, tmp_path), "observer.yaml", {})
     database = Database(f"sqlite:///{tmp_path / 'history.sqlite'}")
-    made = Acting(config, database, Counters(), lambda: (), time.time, every=0.02)
+    made = Acting(config, database, Counters(), lambda: (), fast, every=0.02, passed=None)
     try:
         yield made
     finally:
