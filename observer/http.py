@@ -156,9 +156,12 @@ def _json(body: bytes) -> Any:
 
 
 def _redacted(text: str, request: httpx.Request) -> str:
-    """Without the token, or the name and password, that were sent: a server may repeat them."""
-    sent = request.headers.get("Authorization", "").partition(" ")[2].strip()
-    return text.replace(sent, "***") if sent else text
+    """Without the token, the name and password or the cookie that were sent: a server may repeat them."""
+    cookies = [one.partition("=")[2].strip() for one in request.headers.get("Cookie", "").split(";")]
+    token = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    for sent in (token, *(value for value in cookies if len(value) > 7)):  # `lang=en` is none
+        text = text.replace(sent, "***") if sent else text
+    return text
 
 
 def bearer(token: Callable[[], str]) -> Callable[[], Mapping[str, str]]:

@@ -35,18 +35,18 @@ class _Token(_Section):
     token_file: Path | None = None
     """A file with the token, read for each request: a projected token of Kubernetes, which is renewed."""
 
+    def bearer(self) -> str:
+        """The token, as it is now."""
+        if self.token_file is None:
+            return self.token.get_secret_value()
+        try:
+            return self.token_file.read_text()
+        except OSError as error:
+            raise Permanent(f"token_file: {error}") from error
+
     def api(self) -> Api:
         """The server, with its token."""
-
-        def token() -> str:
-            if self.token_file is None:
-                return self.token.get_secret_value()
-            try:
-                return self.token_file.read_text()
-            except OSError as error:
-                raise Permanent(f"token_file: {error}") from error
-
-        return Api(str(self.url), bearer(token))
+        return Api(str(self.url), bearer(self.bearer))
 
 
 class _Named(_Token):
@@ -68,8 +68,16 @@ class KubeflowSpec(_Named):
     """Id of the experiment that runs belong to; by default the server's."""
     service_account: str = ""
     """That the run's pods use; by default the server's."""
+    cookie: SecretStr = SecretStr("")
+    """Of a session, as `authservice_session=...`, where a proxy before the server asks for one."""
     parameters: Parameters = {}
     """Runtime parameters, beside those of the order."""
+
+    def api(self) -> Api:
+        """The server, with its token and the session's cookie."""
+        cookie = self.cookie.get_secret_value()
+        headers = bearer(self.bearer)
+        return Api(str(self.url), lambda: {**headers(), **({"Cookie": cookie} if cookie else {})})
 
     def target(self) -> Target:
         """Build it."""

@@ -52,7 +52,7 @@
 {{- include "observer.plain" (dict "at" (printf "%s.%d" $at $number) "value" $value) -}}
 {{- end -}}
 {{- else if and (kindIs "string" .value) .value -}}
-{{- $secret := has .key (list "hash_key" "key_password" "password" "read_token" "secret" "token") -}}
+{{- $secret := has .key (list "cookie" "hash_key" "key_password" "password" "read_token" "secret" "token") -}}
 {{- $credentials := regexMatch "://[^/@:]*:[^/@$]+@" .value -}}
 {{- if or (and $secret (not (contains "${" .value))) $credentials -}}
 {{- printf "%s\n" $at -}}

@@ -35,9 +35,10 @@ from tests.unit.actions.wire import Wire
 from tests.unit.actions.world import World
 
 TOKEN, PASSWORD, SECRET, NAMED = "t0ken-s3cret", "passw0rd-s3cret", "hm4c-s3cret", "us3rinfo-s3cret"
+COOKIE = "c00kie-s3cret"
 URL = f"http://ann:{NAMED}@out.there"
 SECRETS = (
-    *(TOKEN, PASSWORD, SECRET, NAMED),
+    *(TOKEN, PASSWORD, SECRET, NAMED, COOKIE),
     base64.b64encode(f"ann:{NAMED}".encode()).decode(),
     base64.b64encode(f"ann:{NAMED}".encode()).decode().rstrip("="),
 )
@@ -53,6 +54,11 @@ OBJECT = {"namespace": "ml", "name": "credit"}
 ARMS = {**OBJECT, "champion": "v1", "challenger": "v2"}
 SPECS: dict[str, dict[str, Any]] = {
     "kubeflow": {"url": "http://out.there", "token": TOKEN, "pipeline": "train"},
+    "kubeflow, by cookie": {
+        "url": "http://out.there",
+        "cookie": f"session={COOKIE}; a=b",
+        "pipeline": "train",
+    },
     "kubeflow, named in the address": {"url": URL, "pipeline": "train"},
     "airflow": {"url": "http://out.there", "user": "ann", "password": PASSWORD, "dag": "train"},
     "airflow, by token": {"url": "http://out.there", "token": TOKEN, "dag": "train"},
@@ -132,7 +138,9 @@ def test_no_secret_is_seen_anywhere_after_a_run(
     assert len(store.kept) > 60
     assert [secret for secret in SECRETS if secret in everything] == []
     if "url" in SPECS[name]:
-        assert any(secret in echo.seen for secret in (TOKEN, SECRETS[4])), "it was sent, where it belongs"
+        assert any(secret in echo.seen for secret in (TOKEN, COOKIE, SECRETS[5])), (
+            "it was sent, where it belongs"
+        )
 
 
 def test_neither_a_gate_nor_alertmanager_tells_its_token(
