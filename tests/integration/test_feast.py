@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import random
+import re
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from observer.app import Service as App
+from observer.clock import SystemClock
+from observer.config import load as load_config
 from observer.errors import ConfigError, Retryable
 from observer.references import Reference, load
 from observer.sources.batch import FeastLabelsSpec, FeastReader
@@ -22,7 +29,10 @@ from observer.sources.feast import Feast, FeastRepo
 from observer.sources.feast.process import table_of
 from tests.docs.pages import blocks
 from tests.services.feast import make_repository
+from tests.services.observer import Observer as Service
+from tests.services.process import Process
 from tests.unit.cli.conftest import Ran, observer, write
+from tests.unit.pipeline.service import MemorySource, read
 
 __all__ = ["observer"]
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -199,13 +209,120 @@ def test_labels_of_a_view_late_ones_too(shop: Shop, tmp_path: Path) -> None:
             feast.historical(entities, ["customers:x"], "")
 
 
+def dataset(repo: FeastRepo) -> None:
+    with Feast(repo) as feast:
+        feast.dataset("x")
+
+
 def test_without_an_interpreter_or_a_repository_it_is_said_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "feature_store.yaml").write_text("project: x")
     with pytest.raises(ConfigError, match=r"no interpreter at .*python3 -m venv .*pip install 'feast=="):
-        Feast(FeastRepo(repo=tmp_path, python=tmp_path / "venv/bin/python")).dataset("x")
+        dataset(FeastRepo(repo=tmp_path, python=tmp_path / "venv/bin/python"))
     with pytest.raises(ConfigError, match="is no Feast repository"):
-        Feast(FeastRepo(repo=tmp_path / "nope", python=Path(sys.executable))).dataset("x")
+        dataset(FeastRepo(repo=tmp_path / "nope", python=Path(sys.executable)))
     with pytest.raises(Retryable, match="No module named 'feast'"):
-        Feast(FeastRepo(repo=tmp_path, python=Path(sys.executable))).dataset("x")
+        dataset(FeastRepo(repo=tmp_path, python=Path(sys.executable)))
     with pytest.raises(Retryable, match=r"took more than 0.01 s"):
-        Feast(FeastRepo(repo=tmp_path, python=Path(sys.executable), timeout=0.01)).dataset("x")
+        dataset(FeastRepo(repo=tmp_path, python=Path(sys.executable), timeout=0.01))
+
+
+def workers(of: int) -> list[int]:
+    """Processes that read Feast for a process."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == of and b"worker.py" in (stat.parent / "cmdline").read_bytes():
+                found.append(int(stat.parent.name))
+    return found
+
+
+def runs(process: int) -> bool:
+    """Whether it has not ended; one that nobody has asked about since has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def ended(processes: list[int]) -> bool:
+    """Whether all of them end soon."""
+    until = time.monotonic() + 20
+    while any(map(runs, processes)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(map(runs, processes))
+
+
+def test_who_reads_ends_with_who_asked_even_in_the_middle_of_it(tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_text("project: x")
+    (tmp_path / "feast.py").write_text("import time; time.sleep(600)")  # a store that takes its time
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    program = """
+import sys
+from pathlib import Path
+from observer.sources.feast import Feast, FeastRepo
+Feast(FeastRepo(repo=Path(sys.argv[1]), python=Path(sys.argv[2]))).dataset("x")
+"""
+    asking = Process([sys.executable, "-c", program, str(tmp_path), str(python)], tmp_path / "log")
+    asking.wait_until(lambda: workers(asking.pid), 60)
+    readers = workers(asking.pid)
+    asking.kill()
+    assert ended(readers)
+
+
+def waiting(service: Service) -> float:
+    """Predictions whose labels have not been read."""
+    try:
+        text = httpx.get(f"http://{service.address}/metrics", timeout=10).text
+    except httpx.HTTPError:
+        return -1.0
+    found = re.findall(r"^observer_joins_pending\{[^}]*\} (\S+)$", text, re.MULTILINE)
+    return sum(map(float, found)) if found else -1.0
+
+
+def test_no_label_is_lost_or_doubled_when_the_service_is_killed(shop: Shop, tmp_path: Path) -> None:
+    """Killed while it reads and after; what reads for it ends with it."""
+    n = 200
+    predictions = [
+        {"id": f"p{i}", "model": "m", "time": FIRST + i % 7 * DAY, "prediction": str(int(i % 3 == 0)),
+         "features": {"x": i}}
+        for i in range(n)
+    ]  # fmt: skip
+    write(tmp_path / "p.ndjson", sorted(predictions, key=lambda one: one["time"]))
+    labels = {
+        "type": "feast", "repo": str(shop.folder), "python": str(shop.python), "view": "outcomes",
+        "id": "prediction_id", "label": "churned", "model": "m", "every": "1s", "horizon": "30d",
+    }  # fmt: skip
+    service = Service(
+        tmp_path,
+        {
+            "predictions": {"type": "files", "path": str(tmp_path / "p.ndjson")},
+            "labels": labels,
+            "models": {"m": {"task": "binary", "positive": "1", "window": {"size": "1d"}, "min_labels": 1}},
+            "checkpoint_every": 0.3,
+        },
+    )
+    for known in (120, n):
+        pa.parquet.write_table(outcomes(range(known)), shop.folder / "outcomes.parquet")
+        service.start()
+        service.wait_serving()
+        service.process.wait_until(lambda known=known: waiting(service) == n - known, timeout=120)
+        service.process.wait_until(lambda: workers(service.process.pid), timeout=60)
+        readers = workers(service.process.pid)
+        service.kill()
+        assert ended(readers)
+    config = load_config(service.path)
+    sources = {stream: MemorySource(stream, {}) for stream in ("predictions", "labels")}
+    with App(config, SystemClock(), sources=sources, serve=False) as app:
+        kept = read(app)
+    counts = {}
+    for i in range(n):
+        cells = counts.setdefault(FIRST + i % 7 * DAY, [[0, 0], [0, 0]])
+        cells[i % 2][i % 3 == 0] += 1
+    assert {
+        key.start: summaries.confusion.rows[:, :2].tolist()
+        for (_, key), (_, summaries) in kept.cohorts.items()
+        if not (key.segment or key.arm)
+    } == counts

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from typing import Any
 
 _NUMBERS = {"INT32", "INT64", "FLOAT", "DOUBLE", "DECIMAL"}
@@ -147,13 +151,29 @@ def _answer(store: Any, request: dict[str, Any]) -> dict[str, Any]:
     return {"types": {}, "keys": [], "time": "", **told}
 
 
+def _requests() -> Iterator[str]:
+    """What is asked for; when nobody is there any more to ask, this process ends, whatever it is doing."""
+    lines = SimpleQueue[str]()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        if os.getpgrp() == os.getpid():  # with all that it may have started
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        yield lines.get()
+
+
 def main() -> None:
-    """Answer until there is nothing more to answer."""
+    """Answer until whoever asks is gone."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Feast prints must not be taken for an answer
     warnings.simplefilter("ignore")
     store = None
-    for line in sys.stdin:
+    for line in _requests():
         try:
             if store is None:
                 from feast import FeatureStore
