@@ -52,8 +52,8 @@ class Feast:
     """A Feast repository, read by a process whose interpreter has Feast; a context manager.
 
     Nothing that Feast imports or pins comes near the service. The process has the service's environment:
-    that is where the credentials of offline stores are. It ends with this object, and with whoever started it,
-    however that ends. One request at a time.
+    that is where the credentials of offline stores are. It ends with this object, and with whoever started
+    it, however that ends. One request at a time.
     """
 
     def __init__(self, spec: FeastRepo) -> None:
