@@ -70,6 +70,8 @@ class Database:
             script, present = _script(), MigrationContext.configure(connection).get_current_revision()
             self._known(script, present)
             if present != script.get_current_head():
+                if not self.is_sqlite:  # an index of a large table takes longer than any question may
+                    connection.execute(text("SET LOCAL statement_timeout = 0"))
                 config = _config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")

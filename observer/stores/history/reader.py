@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, and_, func, select, tuple_
+from sqlalchemy import Connection, Select, Table, and_, func, select, text, tuple_
 
 from observer.model import (
     EvidenceReport,
@@ -124,6 +124,8 @@ class HistoryReader:
         for column, value in ((table.c.model, model), (table.c.version, version)):
             wanted = wanted.where(column == fit(value)) if value is not None else wanted
         wanted = wanted.where(table.c.tier.in_(tiers)) if tiers else wanted
+        if tiers and "info" not in tiers:  # says nothing new, but to databases, which then take its index
+            wanted = wanted.where(text("tier <> 'info'"))
         wanted = wanted.where(table.c.end < before) if before is not None else wanted
         wanted = wanted.order_by(table.c.end.desc(), table.c.id).limit(limit)
         with self._database.reading() as connection:
@@ -139,10 +141,9 @@ class HistoryReader:
         table = tables.OBJECTIVES
         keys = [table.c[name] for name in ("model", "name", "version", "arm", "segment")]
         last = select(*keys, func.max(table.c.end)).group_by(*keys)
+        last = last if model is None else last.where(table.c.model == fit(model))
         wanted = select(table.c.data).where(tuple_(*keys, table.c.end).in_(last)).order_by(*keys)
-        return self._nouns(
-            wanted if model is None else wanted.where(table.c.model == fit(model)), ObjectiveStanding
-        )
+        return self._nouns(wanted, ObjectiveStanding)
 
     def references(self, model: str | None = None) -> list[ReferenceState]:
         """What the windows of each version are compared with, by model."""

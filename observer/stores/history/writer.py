@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -34,6 +34,8 @@ Row = dict[str, Any]
 Key = tuple[str, tuple[Any, ...]]
 _BATCH = 1_000
 _PRUNE_EVERY = 600.0
+_PIECE = 2_000
+"""Rows that one transaction drops."""
 _OVERHEAD = 500
 """Bytes of a waiting row beside its data."""
 
@@ -278,7 +280,7 @@ class HistoryWriter:
         if self._pruned is not None and abs(now - self._pruned) < _PRUNE_EVERY:
             return
         self._pruned = now
-        prune(self._database, self._spec)
+        prune(self._database, self._spec, self._ending.is_set)
 
 
 def _of(model: str, version: str) -> Row:
@@ -299,17 +301,32 @@ def _upsert(connection: Connection, table: Table, rows: list[Row], is_sqlite: bo
     )
 
 
-def prune(database: Database, spec: HistorySpec) -> None:
-    """Drop what is older than the retention, by each model's own event time, and beyond the most rows."""
-    with database.writing() as connection:
-        for table in tables.ENDING:
-            newest = dict(
-                connection.execute(select(table.c.model, func.max(table.c.end)).group_by(table.c.model)).all()
-            )
-            for model, end in newest.items():
-                old = (table.c.model == model) & (table.c.end < end - spec.retention)
-                connection.execute(delete(table).where(old))
+def prune(database: Database, spec: HistorySpec, stopping: Callable[[], bool] = lambda: False) -> None:
+    """Drop what is older than the retention, by each model's own event time, and beyond the most rows.
+
+    A piece at a time, each in a transaction of its own: the ledger waits for none of them long, and a
+    database that cuts off long statements cuts off none.
+    """
+    for table in tables.ENDING:
+        newest = select(table.c.model, func.max(table.c.end)).group_by(table.c.model)
+        with database.reading() as connection:
+            ends = connection.execute(newest).all()
+        for model, end in ends:
+            old = (table.c.model == model) & (table.c.end < end - spec.retention)
+            _delete(database, table, old, stopping)
+        with database.reading() as connection:
             number = connection.execute(select(func.count()).select_from(table)).scalar_one()
-            if number > spec.max_rows:
-                ordered = select(table.c.end).order_by(table.c.end).offset(number - spec.max_rows).limit(1)
-                connection.execute(delete(table).where(table.c.end < ordered.scalar_subquery()))
+            if number <= spec.max_rows:
+                continue
+            ordered = select(table.c.end).order_by(table.c.end).offset(number - spec.max_rows).limit(1)
+            first = connection.execute(ordered).scalar_one()
+        _delete(database, table, table.c.end < first, stopping)
+
+
+def _delete(database: Database, table: Table, old: ColumnElement[bool], stopping: Callable[[], bool]) -> None:
+    keys = list(table.primary_key)
+    piece = delete(table).where(tuple_(*keys).in_(select(*keys).where(old).limit(_PIECE)))
+    while not stopping():
+        with database.writing() as connection:
+            if connection.execute(piece).rowcount < _PIECE:
+                return

@@ -10,9 +10,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from observer.errors import Permanent, Retryable
 from observer.model import ReferenceState
+from observer.stores.history import writer as writing
 from observer.stores.history.database import Database
 from observer.stores.history.nouns import MOST_STREAMS
 from observer.stores.history.reader import RECENT, HistoryReader
@@ -154,6 +156,46 @@ def test_what_is_older_than_the_retention_goes_by_each_models_own_time(kept):
         assert starts == [START + hour * HOUR for hour in range(newest, newest - 4, -1)]
         assert len(kept.reader.findings(model)) == 4
         assert len(kept.reader.quality(model, "1")) == 4
+
+
+def test_no_transaction_drops_more_than_a_piece(kept, monkeypatch):
+    """Else a shorter retention would lock the ledger out for minutes, or be cut off by the database each time."""
+    for hour in range(25):
+        kept.writer.window(window(hour))
+    assert kept.writer.flush()
+    monkeypatch.setattr(writing, "_PIECE", 4)
+    dropped = []
+
+    def note(_connection, cursor, statement, *_):
+        if statement.startswith("DELETE"):
+            dropped.append(cursor.rowcount)
+
+    event.listen(kept.database._engine, "after_cursor_execute", note)
+    prune(kept.database, HistorySpec.model_validate({"retention": "4h"}), lambda: True)
+    assert dropped == []
+    prune(kept.database, HistorySpec.model_validate({"retention": "4h"}))
+    assert max(dropped) == 4
+    assert [one.key.start for one in kept.reader.windows("churn", "1")] == [
+        START + hour * HOUR for hour in range(24, 19, -1)
+    ]
+
+
+@pytest.mark.parametrize(("model", "index"), [(None, "findings_raised "), ("m", "findings_raised_by_model ")])
+def test_pages_and_tickets_are_found_without_passing_what_was_only_noted(kept, model, index):
+    """Of a million findings all may be of the other kind, and the page asks again and again."""
+    kept.writer.window(window(0, status="drift"))
+    assert kept.writer.flush()
+    plans = []
+
+    def explain(connection, _cursor, statement, parameters, *_):
+        if "findings" in statement and not statement.startswith("EXPLAIN"):
+            told = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(" ".join(row.detail for row in told) + " ")
+
+    event.listen(kept.database._engine, "after_cursor_execute", explain)
+    kept.reader.findings(model, None, ("page", "ticket"))
+    assert len(plans) == 1
+    assert index in plans[0]
 
 
 def test_rows_beyond_the_most_go_oldest_first(kept):
