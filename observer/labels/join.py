@@ -42,6 +42,8 @@ _STEP = np.array([0, 0x9E3779B97F4A7C15], np.uint64)
 """From a key to the next place of its chain; an odd number, so that it never comes back early."""
 _FILTER = 1 << 19
 """Places of the filter that spares predictions a look-up among waiting labels; half a megabyte a bucket."""
+_FILTERS = 128
+"""Buckets that have a filter; in more of them, which then hold little each, predictions are looked up."""
 
 
 @dataclass(slots=True)
@@ -262,7 +264,8 @@ class LabelJoin:
         """
         if space not in self._spaces:
             self._spaces.add(space)
-            self._filters[space] = np.zeros(_FILTER, np.bool_)
+            if len(self._filters) < _FILTERS:
+                self._filters[space] = np.zeros(_FILTER, np.bool_)
         if space in self._filters:
             self._filters[space][keys[:, 1] % _FILTER] = True
         outcome = np.empty(len(batch), np.uint8)

@@ -91,11 +91,14 @@ def _data(paper: Paper, watched: Watched) -> list[Rule]:
     late = (window.size + window.lateness + limits.model_silent) / 1000
     ended = f"max by (model) ({watched.select(catalog.WINDOW_END, _eq(segment=''))})"
     wrong = watched.select(catalog.COLUMN_TYPE_ERRORS, _eq(segment=""))
-    accepted = watched.select(catalog.EVENTS, 'stream="predictions",outcome=~"accepted|late_folded"')
-    rejected = watched.select(catalog.EVENTS, _eq(stream="predictions", outcome="rejected"))
+    # Those that nobody can tell the model of are the stream's; see the rules about the service.
+    known = "" if watched.model else 'model!="",'
+    came = watched.select(
+        catalog.EVENTS, f'{known}stream="predictions",outcome=~"accepted|late_folded|rejected"'
+    )
+    rejected = watched.select(catalog.EVENTS, known + _eq(stream="predictions", outcome="rejected"))
     span = duration(max(limits.hold, 60_000))
-    unusable = f"sum by (model) (rate({rejected}[{span}]))"
-    used = f"sum by (model) (rate({accepted}[{span}]))"
+    share = f"sum by (model) (rate({rejected}[{span}])) / sum by (model) (rate({came}[{span}]))"
     return [
         paper.alert(
             "ObserverModelSilent",
@@ -119,7 +122,7 @@ def _data(paper: Paper, watched: Watched) -> list[Rule]:
         ),
         paper.alert(
             "ObserverRejectedEvents",
-            f"{unusable} / ({unusable} + {used}) > {limits.rejected:g}",
+            f"{share} > {limits.rejected:g}",
             "ticket",
             "data",
             "Events of {{ $labels.model }} cannot be used",

@@ -10,7 +10,8 @@ from observer.windows import duration
 def service_group(paper: Paper, job: str, *, has_labels: bool) -> Rule:
     """The rules of the service; `job` is its name in Prometheus' scrape configuration."""
     limits = paper.thresholds
-    hold = duration(limits.hold)
+    hold, span = duration(limits.hold), duration(max(limits.hold, 60_000))
+    nobodys = select(catalog.EVENTS, model="", outcome="rejected")
     rules = [
         paper.alert(
             "ObserverDown",
@@ -42,6 +43,16 @@ def service_group(paper: Paper, job: str, *, has_labels: bool) -> Rule:
             "service",
             "The observer's state has not been saved for {{ $value | humanizeDuration }}",
             "The loop is stuck, or dead letters cannot be written. A restart reads that much again.",
+        ),
+        paper.alert(
+            "ObserverRejectedEvents",
+            f"sum by (stream) (rate({nobodys}[{span}])) "
+            f"/ sum by (stream) (rate({catalog.EVENTS.name}[{span}])) > {limits.rejected:g}",
+            "ticket",
+            "service",
+            "Messages of {{ $labels.stream }} cannot be used, and not even their model can be told",
+            "{{ $value | humanizePercentage }} of all events are in the dead letters, each with its reason.",
+            hold=hold,
         ),
         paper.alert(
             "ObserverEventsLost",

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 """Layout of the environment; raised when an older service could not read it."""
 MAX_SIZE = 1 << 40
-MAX_SPACES = 4096
+MAX_SPACES = 16_384
+"""Of a rare event with a short horizon each may need one of its own, and one poll holds thousands of them."""
 _SMALLEST_MAP = 1 << 20
 TABLES = b"tables"
 META = b"meta"

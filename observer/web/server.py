@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Sequence
 from typing import Self
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from observer.errors import Permanent
+
+_PATIENCE = 10.0
+"""Seconds between two looks at a connection; a request has to be there within two of them."""
+_LONGEST = 120.0
+"""Seconds that a request and its answer may take together: longer than anybody waits for an order."""
+
+
+class Hurried(H11Protocol):
+    """HTTP/1.1 that lets go of clients which begin a request and do not end it, or never take the answer.
+
+    uvicorn waits for them for ever, and some hundred of them would keep everybody else out, probes too.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look after the connection."""
+        super().connection_made(transport)
+        self.loop.call_later(_PATIENCE, self._look, None, 0.0)
+
+    def _look(self, before: RequestResponseCycle | None, lasted: float) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is not before:
+            lasted = 0.0
+        elif self.timeout_keep_alive_task is None:  # else it is between two requests, and is closed soon
+            lasted += _PATIENCE
+            if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) or lasted >= _LONGEST:
+                self.transport.abort()
+                return
+        self.loop.call_later(_PATIENCE, self._look, self.cycle, lasted)
 
 
 class Server:
@@ -36,7 +68,7 @@ class Server:
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=Hurried,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observer.labels import LabelJoin, Outcome, Unmatched, record_dtype
+from observer.labels import join as joining
 from observer.stores.lmdb import LmdbState
 
 DTYPE = record_dtype(n_scores=2, n_dims=1)
@@ -324,6 +325,29 @@ def test_labels_spread_over_buckets_reach_the_right_predictions(join):
     assert got == {
         int(i): {(int(t), float(i % 3), int(t + d))} for i, t, d in zip(ids, times, delay, strict=True)
     }
+
+
+def test_months_of_rare_events_fit_one_poll(tmp_path):
+    """Each needs a bucket of its own where the horizon is shorter than the time between two."""
+    state = LmdbState(tmp_path)
+    try:
+        rare = LabelJoin(state, HORIZON)
+        ids, times = np.arange(5_000), np.arange(5_000) * 10 * HORIZON
+        assert rare.deduplicate(keys(ids), times)[0].all()
+        assert not rare.deduplicate(keys(ids[::50]), times[::50])[0].any()
+        rare.expire(int(times[-1]) + 2 * HORIZON)
+        assert len(state.spaces()) <= 3
+    finally:
+        state.close()
+
+
+def test_few_buckets_have_a_filter_and_predictions_find_the_labels_of_all(join, monkeypatch):
+    """A filter takes half a megabyte, a waiting label some bytes."""
+    monkeypatch.setattr(joining, "_FILTERS", 3)
+    ids, times = np.arange(40), np.arange(40) * 10 * HORIZON
+    assert set(outcomes(label(join, ids, times, ids % 2))) == {Outcome.WAITING}
+    assert len(join._filters) == 3
+    assert len(predict(join, ids, times).joined.rows) == 40
 
 
 def test_record_types_are_packed():

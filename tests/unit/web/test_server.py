@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
+import time
 from types import SimpleNamespace
 
 import httpx
 import pytest
 
+import observer.web.server as serving
 from observer.errors import Permanent
 from observer.web.api import Heartbeat, create_app
 from observer.web.server import Server
@@ -138,6 +140,60 @@ def test_a_failing_render_is_an_error_and_not_the_end(service):
 
 def app():
     return create_app(lambda _: (b"", ""), lambda: GOOD, lambda: GOOD, Moving(0.0))
+
+
+def sent(port: int, text: bytes) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client.sendall(text)
+    return client
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
+        b"POST /api/v1/incidents/close HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\n",
+    ],
+)
+def test_who_does_not_end_a_request_is_let_go(monkeypatch, text):
+    """A hundred of them would keep the probes out, and the orchestrator would kill the service."""
+    monkeypatch.setattr(serving, "_PATIENCE", 0.2)
+    with Server(app()) as server, sent(server.port, text) as client:
+        try:
+            while client.recv(10_000):
+                pass
+        except ConnectionResetError:
+            pass
+
+
+def test_who_waits_for_a_slow_answer_gets_it(monkeypatch):
+    monkeypatch.setattr(serving, "_PATIENCE", 0.05)
+    monkeypatch.setattr(serving, "_LONGEST", 60.0)
+
+    def slow(_: str) -> tuple[bytes, str]:
+        time.sleep(0.5)
+        return b"there", "text/plain"
+
+    served = create_app(slow, lambda: GOOD, lambda: GOOD, Moving(0.0))
+    with Server(served) as server, httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
+        assert [client.get("/metrics").text for _ in range(2)] == ["there", "there"]
+
+
+def test_an_answer_that_nobody_takes_is_given_up(monkeypatch):
+    monkeypatch.setattr(serving, "_PATIENCE", 0.1)
+    monkeypatch.setattr(serving, "_LONGEST", 0.5)
+    served = create_app(lambda _: (bytes(1 << 25), ""), lambda: GOOD, lambda: GOOD, Moving(0.0))
+    with (
+        Server(served) as server,
+        sent(server.port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") as client,
+    ):
+        waiting = time.monotonic() + 20
+        while server._server.server_state.connections and time.monotonic() < waiting:
+            time.sleep(0.05)
+        assert not server._server.server_state.connections
+        assert client.fileno() >= 0
 
 
 def test_port_zero_becomes_a_real_port_and_stop_frees_it():
