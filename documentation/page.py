@@ -1,6 +1,6 @@
 """The pictures of the service's page: `make demo` in a browser, while its story goes on.
 
-`python -m documentation.page` takes them anew; it needs Chromium and takes some five minutes.
+`python -m documentation.page` takes them anew, or those named; it needs Chromium and takes some five minutes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from tests.services.process import Process, free_port
 
 FOLDER = Path(__file__).parents[1] / "docs"
 SIZES = {"fleet": (1200, 512), "finding": (1320, 900), "action": (1320, 900), "rollout": (1320, 1010)}
+LAST_STEP = 50.0
+"""Percent of the requests that the challenger gets before it is promoted."""
 EVERY = 4.0
 """Seconds between two looks."""
 
@@ -48,20 +50,20 @@ def finding(demo: Watched) -> str:
 
 
 def action(demo: Watched) -> str:
-    """The retraining, while it waits for a word."""
-    waits = [one for one in demo.ask("actions") if (one["state"], one["action"]) == ("waiting", "retrain")]
+    """The first retraining, while it waits for a word."""
+    waits = [one for one in demo.ask("actions") if (one["state"], one["rule"]) == ("waiting", "retrain")]
     return f"/action?id={waits[0]['id']}" if waits else ""
 
 
 def rollout(demo: Watched) -> str:
     """The first one, at its last step."""
-    found = [one for one in demo.ask("rollouts") if not one["result"] and (one["share"] or 0) >= 0.5]
+    found = [one for one in demo.ask("rollouts") if not one["result"] and one["share"] >= LAST_STEP]
     return f"/rollout?id={found[0]['id']}" if found else ""
 
 
 def fleet(demo: Watched) -> str:
-    """Once a second rollout has begun: there are all kinds of states then."""
-    return "/" if len(demo.ask("rollouts")) > 1 else ""
+    """Once a challenger answers; the last look is kept."""
+    return "/" if demo.ask("rollouts") else ""
 
 
 WANTED: dict[str, Callable[[Watched], str]] = {
@@ -82,18 +84,22 @@ def take(browser: Browser, url: str, name: str) -> None:
     page.close()
 
 
-def main() -> None:
-    """Look every few seconds and keep the latest picture of each."""
+ONCE = {"action"}
+"""Of these the first picture is kept, of the others the last."""
+
+
+def main(*names: str) -> None:
+    """Look every few seconds, until the story is over or there is one picture of each that was named."""
     port = free_port()
     command = [sys.executable, "-m", "observer", "demo", "--once", "--json", "--port", str(port)]
     demo = Watched(f"http://127.0.0.1:{port}")
-    missing = set(WANTED)
+    missing = set(names or WANTED)
     with chromium() as browser, tempfile.TemporaryDirectory() as folder:
         process = Process(command, Path(folder) / "demo.log")
         try:
-            while process.code is None:
-                for name, wanted in WANTED.items():
-                    if where := wanted(demo):
+            while process.code is None and (missing or not names):
+                for name in names or WANTED:
+                    if (name in missing or name not in ONCE) and (where := WANTED[name](demo)):
                         take(browser, demo.url + where, name)
                         missing.discard(name)
                 time.sleep(EVERY)
@@ -104,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

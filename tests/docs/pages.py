@@ -10,7 +10,7 @@ A comment before a block tells what is done with it, `<!-- test: WHAT REST -->`:
   written to that file; `mapping`: of tensors; `chart`: the chart's values; `cluster`: an object that a
   Kubernetes API server takes; `foreign WHOSE`: something else's.
 - `json`: events. `samples`: of requests and responses; `log`: a line of the log.
-- `python`: run, with the names that `tests/docs/given.py` gives its page. `file NAME`.
+- `python`: run, with the names that `tests/docs/given.py` gives its page. `file NAME`, `in PATH`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ACCEPTED = {
     "sh": {"until", "background", "in", "install", "skip"},
     "yaml": {"under", "file", "mapping", "chart", "cluster", "foreign"},
     "json": {"samples", "log"},
-    "python": {"file"},
+    "python": {"file", "in"},
     "toml": set(),
     "text": {"output"},
     "": {"output"},

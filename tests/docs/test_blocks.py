@@ -181,10 +181,10 @@ def test_what_is_installed_is_declared(block: Block):
     assert found, f"{block.place}: installs nothing that is known here"
 
 
-@pytest.mark.parametrize("block", every("sh", "in"), ids=name)
+@pytest.mark.parametrize("block", [*every("sh", "in"), *every("python", "in")], ids=name)
 def test_what_is_run_elsewhere_is(block: Block):
     page = block.place.partition(":")[0]
-    assert f'blocks("{page}")' in (ROOT / block.rest).read_text("utf-8"), f"{block.rest} does not read {page}"
+    assert f'"{page}"' in (ROOT / block.rest).read_text("utf-8"), f"{block.rest} does not read {page}"
 
 
 @pytest.mark.parametrize("block", every("sh", "skip"), ids=name)

@@ -22,7 +22,7 @@ from tests.services.helm import CHART, ROOT, run, template
 from tests.services.kubernetes import ADMIN, Kubernetes, operator_definitions
 from tests.services.observer import Observer
 from tests.services.process import free_port
-from tests.services.serving import DEFINITIONS, VENDORS
+from tests.services.serving import DEFINITIONS, VENDORS, vendors
 from tests.unit.actions.fakes import order
 from tests.unit.cli.conftest import observer
 
@@ -44,6 +44,8 @@ def cluster(serving: Kubernetes) -> Kubernetes:
         serving.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     for each in operator_definitions():
         serving.define(each)
+    if VENDORS.exists():
+        serving.define(vendors("knative-triggers"))  # which a page shows
     return serving
 
 

@@ -179,11 +179,12 @@ class Kubernetes(Server):
         self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
         spec = definition["spec"]
         served = [one["name"] for one in spec["versions"] if one["served"]]
-        path = f"/apis/{spec['group']}/{served[0]}/{spec['names']['plural']}"
+        group = f"/apis/{spec['group']}/{served[0]}"
+        paths = (group, f"{group}/{spec['names']['plural']}")  # the list of the group's kinds comes later
         deadline = time.monotonic() + 60
-        while self.client.get(path).status_code != 200:
+        while any(self.client.get(path).status_code != 200 for path in paths):
             if time.monotonic() > deadline:
-                raise ServiceError(f"{path} is not served")
+                raise ServiceError(f"{paths[1]} is not served")
             time.sleep(0.1)
 
     def create(self, path: str, thing: Mapping[str, Any]) -> dict[str, Any]:
