@@ -159,7 +159,7 @@ def test_what_is_older_than_the_retention_goes_by_each_models_own_time(kept):
 
 
 def test_no_transaction_drops_more_than_a_piece(kept, monkeypatch):
-    """Else a shorter retention would lock the ledger out for minutes, or be cut off by the database each time."""
+    """Else a shorter retention would lock the ledger out for minutes, or be cut off each time."""
     for hour in range(25):
         kept.writer.window(window(hour))
     assert kept.writer.flush()
