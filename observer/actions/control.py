@@ -144,16 +144,8 @@ class Control:
 
     def __post_init__(self) -> None:
         """Start the rollouts that a crash came between."""
-        begun = {rollout.model: rollout.started for rollout, _ in self.rollouts.all()}
-        latest = {
-            action.order.model: action
-            for action in self.engine.ledger.actions.values()
-            if action.order.kind == "retrain" and action.state == "succeeded" and action.version
-        }
-        for model, action in latest.items():
-            refused = any(row.event == "rollout_refused" for row in action.rows)
-            if begun.get(model, 0.0) < action.settled and not refused:
-                self._following.append(action)
+        due = filter(self._due, self.engine.ledger.actions.values())
+        self._following += {action.order.model: action for action in due}.values()  # the latest of each
 
     # The thread's own
 
@@ -205,10 +197,20 @@ class Control:
 
     def result(self, action_id: str, version: object, actor: str, now: float) -> str:
         """The version that a retraining made, told from outside; raises `ConfigError` when it is refused."""
-        action = self.engine.name_version(action_id, version, actor, now)
-        if action is not None and action.state == "succeeded":
+        new = self.engine.name_version(action_id, version, actor, now)
+        action = self.engine.ledger.actions[action_id]
+        # Also where it is not new: the database may have taken it and not said so.
+        if action not in self._following and self._due(action):
             self._following.append(action)
-        return f"{action_id}: version {version} was named before" if action is None else action.detail
+        return f"version {action.version}" + ("" if new else ", as was named before")
+
+    def _due(self, action: Action) -> bool:
+        """Whether what a retraining made is still to be rolled out."""
+        refused = any(row.event == "rollout_refused" for row in action.rows)
+        model = action.order.model
+        begun = max((one.started for one, _ in self.rollouts.all() if one.model == model), default=0.0)
+        made = action.order.kind == "retrain" and action.state == "succeeded" and action.version
+        return bool(made) and begun < action.settled and not refused
 
     def _follow_up(self, action: Action, now: float) -> bool:
         """A retraining that names a new version may start its rollout; whether that is settled."""

@@ -135,8 +135,8 @@ class ActionEngine:
         """Write down what somebody said that changes nothing."""
         self._write(self.ledger.actions[action_id], "commented", actor, now, said)
 
-    def name_version(self, action_id: str, version: object, actor: str, now: float) -> Action | None:
-        """What a retraining made, as whoever carried it out tells; None when that was known.
+    def name_version(self, action_id: str, version: object, actor: str, now: float) -> bool:
+        """What a retraining made, as whoever carried it out tells; whether that is new.
 
         Raises `ConfigError` when it cannot be taken; why is in the ledger.
         """
@@ -153,10 +153,10 @@ class ActionEngine:
                 self._write(action, "result_refused", actor, now, {"detail": refused})
             raise ConfigError([f"action {action_id}: {refused}"])
         if action.version:
-            return None
+            return False
         detail = f"it made version {taken['version']}"
         self._write(action, "resulted", actor, now, {"result": taken, "detail": detail})
-        return action
+        return True
 
     def refuse_rollout(self, action: Action, reason: str, now: float) -> None:
         """Write down why what a retraining made is not rolled out."""

@@ -81,7 +81,7 @@ def test_what_the_page_about_knative_replies_starts_a_rollout(site: Site) -> Non
     made = subprocess.run(command, input=sent.body, capture_output=True, check=False, timeout=120)
     assert made.returncode == 0, made.stderr.decode()
     answer = site.client.post("/api/v1/results", **json.loads(made.stdout))
-    assert (answer.status_code, answer.json()) == (200, {"done": "it made version 7-next"}), name
+    assert (answer.status_code, answer.json()) == (200, {"done": "version 7-next"}), name
     assert site.rollout() == ("7", "7-next")
 
 

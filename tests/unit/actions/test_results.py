@@ -164,7 +164,7 @@ def test_a_result_may_be_told_before_the_end_and_counts_after_it_only() -> None:
     action = world.control.engine.propose(order(parameters={"version": "v1"}), NOW)
     assert action is not None
     world.control.tick(NOW)
-    assert world.control.result(action.id, "v2", "token:fit", NOW) == "it made version v2"
+    assert world.control.result(action.id, "v2", "token:fit", NOW) == "version v2"
     world.control.tick(NOW + 1)
     world.restart()
     world.control.tick(NOW + 2)
@@ -184,7 +184,7 @@ def test_a_result_told_after_the_end_starts_one_rollout_however_often_and_throug
     assert started(world) == []
     for turn in range(3):
         said = world.control.result(action.id, "v2", "event:train", NOW + HOUR)
-        assert said.endswith("it made version v2" if turn == 0 else "version v2 was named before")
+        assert said == ("version v2" if turn == 0 else "version v2, as was named before")
     world.restart()  # before the turn in which the rollout would have begun
     world.control.tick(NOW + HOUR + 1)
     assert started(world) == [("v1", "v2")]
@@ -194,6 +194,19 @@ def test_a_result_told_after_the_end_starts_one_rollout_however_often_and_throug
     assert world.control.rollouts.of("credit").id == before
     with pytest.raises(ConfigError, match="v9 was refused: v2 was named before"):
         world.control.result(action.id, "v9", "event:train", NOW + HOUR)
+
+
+def test_a_result_that_the_database_took_and_did_not_say_so_is_told_again_and_counts() -> None:
+    world = World()
+    action = retrained(world, None)
+    world.store.lost = 1
+    with pytest.raises(Retryable):
+        world.control.result(action.id, "v2", "event:train", NOW + HOUR)
+    assert world.control.result(action.id, "v2", "event:train", NOW + HOUR + 5).endswith("named before")
+    world.control.tick(NOW + HOUR + 6)
+    assert started(world) == [("v1", "v2")]
+    assert [row.event for row in action.rows].count("resulted") == 1
+    assert broken(world.store.rows()) is None
 
 
 def test_why_what_was_made_is_not_rolled_out_is_in_the_ledger() -> None:
@@ -211,13 +224,13 @@ def test_why_what_was_made_is_not_rolled_out_is_in_the_ledger() -> None:
 
 def test_a_rollout_waits_for_a_traffic_target_that_cannot_be_read() -> None:
     world = World()
-    share: list[float | None] = [None]
-    world.control.rollouts.read = lambda _: share[0]
+    read, away = world.control.rollouts.read, [True]
+    world.control.rollouts.read = lambda name: None if away[0] else read(name)
     action = retrained(world, {"version": "v2"})
     for minute in range(60):
         world.control.tick(NOW + 60 * minute)
     assert (started(world), action.rows[-1].event) == ([], "succeeded")
-    share[0] = 0.0
+    away[0] = False
     world.control.tick(NOW + HOUR + 61)
     assert started(world) == [("v1", "v2")]
 
