@@ -78,7 +78,10 @@ class Storage:
             No stored one has, or the store does not answer.
         """
         if not is_url(pattern):
-            return [_on_disk(path) for path in find(pattern)]
+            try:
+                return [_on_disk(path) for path in find(pattern)]
+            except OSError as error:  # it was there a moment ago
+                raise self._explained(pattern, error) from None
         system, place = self._system(pattern)
         protocol = pattern.partition("://")[0]
         try:

@@ -21,6 +21,7 @@ from observer.sources.storage import Storage, StoredFile, shown
 
 _ROWS = 100_000
 SCHEMA = ("id", "model", "time", "label", "weight")
+_NO_LABELS = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 
 
 class Reader(Protocol):
@@ -67,8 +68,9 @@ class TableReader:
             if self._states.get(file.place) != file.state
             for part in self._parts(file)
         ]
-        self._states = states
-        return sorted_by_time(parts)
+        rows = sorted_by_time(parts)
+        self._states = states  # now that nothing can fail any more, or they would never be read
+        return rows
 
     def close(self) -> None:
         """Nothing is held."""
@@ -160,6 +162,11 @@ def _rows_of(
     times = arrow.milliseconds(dated)
     if times is None:
         raise ConfigError([f"{name}: column {time!r} holds {dated.type}; accepted: times"])
+    of_label = arrow.plain_type(columns[spec.label])
+    if any(kind(of_label) for kind in _NO_LABELS):
+        raise ConfigError(
+            [f"{name}: column {spec.label!r} holds {of_label}; accepted: text, numbers, booleans"]
+        )
     n = len(times)
     model = columns["model"] if spec.model is None else pa.array([spec.model] * n, pa.string())
     weight = pa.nulls(n, pa.float64()) if spec.weight is None else columns[spec.weight].cast(pa.float64())

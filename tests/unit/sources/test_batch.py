@@ -19,6 +19,7 @@ from observer.codecs import AutoSpec, codec
 from observer.config import Config, load
 from observer.errors import ConfigError, Permanent, Retryable
 from observer.model import Partition
+from observer.sources import storage
 from observer.sources.batch import BatchSource, TableReader, TableSpec
 from observer.sources.batch.readers import SCHEMA, rows_of, sorted_by_time
 from observer.sources.storage import Storage
@@ -259,6 +260,38 @@ def test_what_is_wrong_with_a_table_is_told(tmp_path):
     (tmp_path / "y.parquet").write_text("?")
     with pytest.raises(Retryable, match=r"y.parquet: cannot be read"):
         TableReader(TableSpec(path=str(tmp_path / "y.parquet")), Storage()).read(None)
+
+
+@pytest.mark.parametrize(
+    "label", [pa.array([{"a": 1}]), pa.array([[1]]), pa.array([b"\xff"]), pa.array([b"\xff"], pa.binary(1))]
+)
+def test_labels_that_are_none_are_told_and_end_nothing(tmp_path, state, caplog, label):
+    made = table([("a", 1, 2.0)])
+    pa.parquet.write_table(made.set_column(1, "churned", label), tmp_path / "x.parquet")
+    one = source(TableReader(spec(tmp_path / "x.parquet"), Storage()), state)
+    while not caplog.records:
+        assert len(one.poll(10, 1.0)) == 0
+    assert "accepted: text, numbers, booleans" in caplog.text
+    one.close()
+
+
+def test_files_that_do_not_go_together_are_not_taken_for_read(tmp_path):
+    """Else the next reading would find them unchanged, and their labels would never count."""
+    made = table([("a", 1, 2.0)])
+    pa.parquet.write_table(made, tmp_path / "1.parquet")
+    pa.parquet.write_table(made.set_column(1, "churned", pa.array(["yes"])), tmp_path / "2.parquet")
+    reader = TableReader(spec(tmp_path / "*.parquet"), Storage())
+    for _ in range(2):
+        with pytest.raises(Permanent, match="several types"):
+            reader.read(None)
+    pa.parquet.write_table(made, tmp_path / "2.parquet")
+    assert reader.read(None).num_rows == 2
+
+
+def test_a_file_that_goes_while_it_is_looked_for_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "find", lambda pattern: [Path(pattern)])
+    with pytest.raises(Retryable, match="there is no such file"):
+        TableReader(spec(tmp_path / "gone.parquet"), Storage()).read(None)
 
 
 # The service
