@@ -42,7 +42,7 @@ test-torch: $(READY)  ## run the tests of alibi-detect with PyTorch: 2 GB to ins
 	@$(BIN)/pytest tests/integration/alibi_torch.py $(ARGS)
 
 .PHONY: test-airflow
-test-airflow: $(READY)  ## the Airflow target against a real Airflow: half a gigabyte, and minutes
+test-airflow: $(READY)  ## the Airflow target against a real Airflow: 200 megabytes, and minutes
 	@$(BIN)/pytest tests/integration/airflow.py $(ARGS)
 
 .PHONY: check
