@@ -41,7 +41,7 @@ class _Rate(Spec):
         now = window.hits / np.maximum(window.rows, 1)
         effect = np.abs(now - before) if self._two_sided else np.maximum(now - before, 0.0)
         level = self.alpha if alpha is None else alpha
-        notes = {int(i): f"{before[i]:.3g} before" for i in np.flatnonzero(p_value < level)}
+        notes = {int(i): f"{before[i]:.3g} before" for i in (p_value < level).nonzero()[0]}
         return verdicts(self, now, effect, p_value, reference.rows, window.rows, alpha, notes=notes)
 
 

@@ -63,24 +63,24 @@ def correct(verdicts: Sequence[Verdict], alpha: float, method: Method = "holm") 
         share `alpha` of the findings is false, if the tests are independent or depend positively.
         `e_bh`: the same however they depend, by `e_values`, which it reports.
     """
-    tested = [i for i, verdict in enumerate(verdicts) if verdict.p_value is not None]
-    out = list(verdicts)
+    tested = [verdict for verdict in verdicts if verdict.p_value is not None]
     if not tested:
-        return out
-    status, statistic, effect, p_value, _, n, m, own, reason = map(
-        list, zip(*(verdicts[i] for i in tested), strict=True)
-    )
+        return list(verdicts)
+    status, statistic, effect, p_value, _, n, m, own, reason = map(list, zip(*tested, strict=True))
     found = _held_against(np.array(p_value, np.float64), alpha, method)
-    for k in (k for k, one in enumerate(status) if one is Status.DRIFT and found.levels[k] >= alpha):
+    drift = Status.DRIFT
+    some = enumerate(status) if drift in status else ()  # mostly there is none, of hundreds
+    for k in [k for k, one in some if one is drift and found.levels[k] >= alpha]:
         status[k] = Status.STABLE
         level = f"{_SAYS[method]}: {found.levels[k]:.2g}"
         reason[k] = f"p {p_value[k]:.2g} is not small among {len(tested)} tests ({level})"
     e = own if found.e is None else found.e
     thresholds = found.thresholds.tolist()
     corrected = named_tuples(Verdict, status, statistic, effect, p_value, thresholds, n, m, e, reason)
-    for i, verdict in zip(tested, corrected, strict=True):
-        out[i] = verdict
-    return out
+    if len(tested) == len(verdicts):
+        return corrected
+    rest = iter(corrected)
+    return [verdict if verdict.p_value is None else next(rest) for verdict in verdicts]
 
 
 class _Held(NamedTuple):

@@ -39,7 +39,7 @@ class Spec(BaseModel):
 def shortage(reference: Ints, window: Ints, least: int) -> dict[int, str]:
     """Column -> why it cannot be judged, for the columns where either side holds too few values."""
     reasons = {}
-    for i in np.flatnonzero((reference < least) | (window < least)):
+    for i in ((reference < least) | (window < least)).nonzero()[0]:
         side, held = ("window", window[i]) if window[i] < least else ("reference", reference[i])
         reasons[int(i)] = f"the {side} holds {held or 'no'} usable values, {least} are needed"
     return reasons
@@ -82,7 +82,7 @@ def verdicts(
     stable, size = Status.STABLE, len(p_value)
     same = ([stable] * size, [level] * size, [None] * size, [""] * size)
     found = named_tuples(Verdict, same[0], *listed[:3], same[1], *listed[3:], *same[2:])
-    for i in np.flatnonzero(p_value < level).tolist():
+    for i in (p_value < level).nonzero()[0].tolist():
         t, d, p, n, m = (values[i] for values in listed)
         if d < spec.minimum_effect:
             reason = f"significant, but effect {d:.3g} is below the minimum {spec.minimum_effect:g}"
