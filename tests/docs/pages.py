@@ -10,6 +10,7 @@ A comment before a block tells what is done with it, `<!-- test: WHAT REST -->`:
   written to that file; `mapping`: of tensors; `chart`: the chart's values; `cluster`: an object that a
   Kubernetes API server takes; `foreign WHOSE`: something else's.
 - `json`: events. `samples`: of requests and responses; `log`: a line of the log.
+- `sql`: `in PATH`.
 - `python`: run, with the names that `tests/docs/given.py` gives its page. `file NAME`, `in PATH`.
 """
 
@@ -27,6 +28,7 @@ ACCEPTED = {
     "yaml": {"under", "file", "mapping", "chart", "cluster", "foreign"},
     "json": {"samples", "log"},
     "python": {"file", "in"},
+    "sql": {"in"},
     "toml": set(),
     "text": {"output"},
     "": {"output"},

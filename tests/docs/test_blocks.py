@@ -181,7 +181,7 @@ def test_what_is_installed_is_declared(block: Block):
     assert found, f"{block.place}: installs nothing that is known here"
 
 
-@pytest.mark.parametrize("block", [*every("sh", "in"), *every("python", "in")], ids=name)
+@pytest.mark.parametrize("block", [*every("sh", "in"), *every("sql", "in"), *every("python", "in")], ids=name)
 def test_what_is_run_elsewhere_is(block: Block):
     page = block.place.partition(":")[0]
     assert f'"{page}"' in (ROOT / block.rest).read_text("utf-8"), f"{block.rest} does not read {page}"

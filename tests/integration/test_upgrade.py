@@ -15,12 +15,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.docs.pages import blocks
 from tests.integration.streams import Streams
 from tests.services.observer import Observer
 from tests.services.versions import ROOT, checkout
 
 SEED = 20_270_115
 PREDICTIONS = 4_000
+MIGRATIONS = Path("observer/stores/history/migrations/versions")
+NEWEST = max(path.name[1:5] for path in (ROOT / MIGRATIONS).glob("v*.py"))
 HOPS = (("0.1.0", "end"), ("new", "end"), ("0.1.0", "kill"))
 """Which version runs, and how it ends: an upgrade, a roll-back, a crash, after which it is upgraded again."""
 
@@ -32,13 +35,19 @@ def has_read(observer: Observer) -> bool:
     return bool(re.search(r"^observer_source_messages_total\{.*\} [1-9]", text, re.MULTILINE))
 
 
+def schema(history: Path) -> str:
+    with closing(sqlite3.connect(history)) as connection:
+        ((found,),) = connection.execute("SELECT version_num FROM alembic_version")
+    return str(found)
+
+
 def waits(observer: Observer) -> bool:
     return "the state is in use by process" in observer.said
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_no_window_is_lost_or_doubled_by_upgrades(kafka, topic_name, tmp_path):
+def test_no_window_is_lost_or_doubled_by_upgrades(kafka, topic_name, tmp_path, request):
     before = checkout("0.1.0", tmp_path / "0.1.0")
     streams = Streams(kafka, topic_name, tmp_path, SEED, PREDICTIONS)
     config = {
@@ -51,7 +60,10 @@ def test_no_window_is_lost_or_doubled_by_upgrades(kafka, topic_name, tmp_path):
         for number, (version, _) in enumerate(HOPS)
     ]
     pods.append(Observer(tmp_path / "last", {**config, "checkpoint_every": "200ms"}))
+    for pod in pods:
+        request.addfinalizer(pod.kill)
     assert [pod.code for pod in pods] == [before, ROOT, before, ROOT]
+    history = tmp_path / "state" / "history.sqlite"
     producer, log = streams.producer(), streams.merged()
     step = -(-len(log) // (2 * len(HOPS) + 1))
     parts = iter([log[at : at + step] for at in range(0, len(log), step)])
@@ -68,6 +80,7 @@ def test_no_window_is_lost_or_doubled_by_upgrades(kafka, topic_name, tmp_path):
     for (_, ending), pod, after in zip(HOPS, pods, pods[1:], strict=False):
         write()
         pod.process.wait_until(partial(has_read, pod), 120)
+        assert schema(history) == ("0003" if pod is pods[0] else NEWEST)
         after.start("--wait", "120")
         after.process.wait_until(partial(waits, after), 120)
         write()  # of which some are for the one that ends, the rest for the next
@@ -83,17 +96,33 @@ def test_no_window_is_lost_or_doubled_by_upgrades(kafka, topic_name, tmp_path):
     pods[-1].process.wait_until(streams.is_read, 120)
     assert pods[-1].end() == 0
 
+    assert f"its schema {NEWEST} is unknown" in pods[2].log.read_text()
     kept, _ = streams.equals_a_clean_pass(pods[-1].path)
     streams.repeated_letters()  # only those that the killed one had sent
-    with closing(sqlite3.connect(tmp_path / "state" / "history.sqlite")) as history:
-        told = history.execute("SELECT model, version, segment, start FROM windows").fetchall()
+    with closing(sqlite3.connect(history)) as connection:
+        told = connection.execute("SELECT model, version, segment, start FROM windows").fetchall()
     assert sorted(told) == sorted(kept.windows.keys() - kept.open)
+
+
+def test_the_schema_is_taken_back_as_the_page_tells(tmp_path):
+    history = tmp_path / "history.sqlite"
+    prepare = (
+        f"from observer.stores.history.database import Database; Database('sqlite:///{history}').prepare()"
+    )
+    old = Observer(tmp_path / "old", {}, checkout("0.1.0", tmp_path / "0.1.0"))
+    new = Observer(tmp_path / "new", {})
+    assert new.python(prepare) == ""
+    assert f"written by a newer service; its schema {NEWEST} is unknown" in old.python(prepare)
+    (block,) = (one for one in blocks("docs/state.md") if one.language == "sql")
+    with closing(sqlite3.connect(history)) as connection:
+        connection.executescript(block.text)
+    assert (old.python(prepare), schema(history)) == ("", "0003")
+    assert (new.python(prepare), schema(history)) == ("", NEWEST)
 
 
 def test_what_a_version_did_to_the_schema_stays_as_it_was(tmp_path):
     """A migration that was released has run somewhere: what is to be different is a new one."""
-    versions = Path("observer/stores/history/migrations/versions")
-    released = sorted((checkout("0.1.0", tmp_path) / versions).glob("v*.py"))
+    released = sorted((checkout("0.1.0", tmp_path) / MIGRATIONS).glob("v*.py"))
     assert len(released) == 3
     for path in released:
-        assert (ROOT / versions / path.name).read_text() == path.read_text(), path.name
+        assert (ROOT / MIGRATIONS / path.name).read_text() == path.read_text(), path.name

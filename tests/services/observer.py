@@ -52,12 +52,17 @@ class Observer:
         command = [*self._python, "-m", "observer", "run", "-c", str(self.path), *arguments]
         self._process = Process(command, self.log, self._env)
 
+    def python(self, code: str) -> str:
+        """What a program with its packages prints, what it says when it fails too."""
+        done = subprocess.run(
+            [*self._python, "-c", code], env=self._env, capture_output=True, text=True, check=False
+        )
+        return (done.stdout + done.stderr).strip()
+
     @property
     def code(self) -> Path:
         """The folder that its packages come from."""
-        ask = "import observer; print(observer.__file__)"
-        said = subprocess.check_output([*self._python, "-c", ask], env=self._env, text=True)
-        return Path(said.strip()).parents[1]
+        return Path(self.python("import observer; print(observer.__file__)")).parents[1]
 
     @property
     def said(self) -> str:
