@@ -229,8 +229,9 @@ class Monitor:
         else:
             keep, repeated = self._meet(batch, versions, segments, starts, tally)
         closed = ends <= self.closed_until
-        dropped = late if window.late == "count" else np.zeros(len(batch), np.bool_)
-        keep &= ~dropped
+        # What retention has deleted does not come back; a window for every wrong time would take hours.
+        gone = ends <= before - self.spec.retention
+        keep &= ~(late if window.late == "count" else gone)
         late |= closed
         wishes = self._overrides
         columns = private(columns_of(batch), wishes.privacy, wishes.hash_key, wishes.types)
@@ -256,7 +257,7 @@ class Monitor:
                     copied=copied,
                 )
             if repeated.any():
-                again = mine & repeated
+                again = mine & repeated & ~gone
                 self.inputs.duplicates(version, starts[again], late[again], closed[again])
         if self._objectives.every and not copied:
             places = Places(self.versions, self.dimensions, versions, _arms(batch), segments)

@@ -63,6 +63,20 @@ def test_an_event_behind_its_own_partition_is_late(tmp_path, policy, kept_rows, 
     assert (closed.rows, closed.status) == (2, "learning")  # whatever became of the late one
 
 
+@pytest.mark.parametrize("size", [1, 100])
+def test_an_event_older_than_the_retention_is_counted_only(tmp_path, size):
+    """Its window may be deleted already; and random times must not make a window for each of them."""
+    settings = config(tmp_path, models={"m": model(retention="5m")})
+    ran = run(settings, {0: stream([0.1, 9.0, 2.9, 3.0, 3.1, 9.1])}, size=size)  # window 2 was over at 3.5
+    assert ran.count(catalog.EVENTS) == {
+        ("predictions", "m", "accepted"): 3,
+        ("predictions", "m", "late_folded"): 2,
+        ("predictions", "m", "late_counted"): 1,
+    }
+    assert rows(ran.kept)["1", "", 3] == 2
+    assert ("1", "", 2) not in rows(ran.kept)
+
+
 def test_an_event_just_in_time_is_not_late(tmp_path):
     settings = config(tmp_path, models={"m": model(window={"late": "count"})})
     ran = run(settings, {0: stream([0.1, 1.4999, 0.3])})
