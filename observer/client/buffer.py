@@ -55,12 +55,20 @@ class Ledger:
         self.logged = self.recovered = self.delivered = 0
         self.buffered = self.in_flight = self.spilled = 0
         self.dropped: Counter[str] = Counter()
+        self.turned_away = 0
+        """Of those dropped, those that were never under way: older ones may still be."""
         self.last_error = ""
 
     @property
-    def done(self) -> int:
-        """Delivered or dropped."""
-        return self.delivered + self.dropped.total()
+    def taken(self) -> int:
+        """Logged, and not turned away since."""
+        return self.logged - self.turned_away
+
+    def is_done(self, taken: int) -> bool:
+        """Whether as many are delivered or dropped on their way; or nothing is left."""
+        if not self.buffered + self.in_flight + self.spilled:
+            return True
+        return self.delivered + self.dropped.total() - self.turned_away - self.recovered >= taken
 
     def stats(self) -> Stats:
         """A copy."""
@@ -75,6 +83,11 @@ class Ledger:
                 dropped=dict(self.dropped),
                 last_error=self.last_error,
             )
+
+    def turn_away(self, reason: str, rows: int, error: object = "") -> None:
+        """Count events as dropped before they were under way."""
+        self.turned_away += rows
+        self.drop(reason, rows, error)
 
     def drop(self, reason: str, rows: int, error: object = "") -> None:
         """Count events as dropped, and remember why."""
@@ -120,7 +133,7 @@ class Buffer:
             if self._sample and self.half_full:
                 kept = self._sampled(item)
                 if kept is None or self.bytes + kept.size > self._limit:
-                    ledger.drop("sampled", 0 if kept is None else kept.rows)
+                    ledger.turn_away("sampled", 0 if kept is None else kept.rows)
                     return ledger.buffered
                 item = kept
             self._items.append(item)
@@ -130,7 +143,7 @@ class Buffer:
                 while self.bytes > self._limit:
                     rows = self._pop().rows
                     ledger.buffered -= rows
-                    ledger.drop("overflow", rows, "the buffer is full")
+                    ledger.turn_away("overflow", rows, "the buffer is full")
             return ledger.buffered
 
     @property
@@ -162,5 +175,5 @@ class Buffer:
         dropped = len(keep) - sum(keep)
         if not dropped:
             return item
-        self._ledger.drop("sampled", dropped, "the buffer is more than half full")
+        self._ledger.turn_away("sampled", dropped, "the buffer is more than half full")
         return item.kept(keep)

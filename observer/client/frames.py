@@ -122,3 +122,13 @@ def _is_column(values: Any) -> bool:
     if isinstance(values, str | bytes) or getattr(values, "ndim", 1) == 0:
         return False
     return hasattr(values, "__len__")
+
+
+def each(value: Any, of: Any) -> Any:
+    """The value, or those of a mapping, looked up."""
+    return {key: of(one) for key, one in value.items()} if isinstance(value, Mapping) else of(value)
+
+
+def is_sized(value: Any) -> bool:
+    """Whether it is a column, not a value."""
+    return hasattr(value, "__len__") and not isinstance(value, str | bytes)

@@ -5,30 +5,23 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
-import sys
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from observer.client import items
+from observer.client import items, processes
 from observer.client.buffer import OVERFLOWS, Overflow, Stats
-from observer.client.frames import Columns, columns_of, scores_of
+from observer.client.frames import Columns, columns_of, each, is_sized, scores_of
 from observer.client.kafka import KafkaTransport
 from observer.client.messages import json_messages
-from observer.client.sender import Plan, Sender
+from observer.client.plan import FORMATS, Format, Plan, is_arrow
+from observer.client.sender import Sender
 from observer.client.transports import Transport
 from observer.client.values import cells, milliseconds, name
 from observer.client.watch import P, Pending, R, Read, watched
 from observer.clock import SystemClock
 
-Format = Literal["auto", "json", "arrow"]
-_FORMATS = ("auto", "json", "arrow")
-
 _clock = SystemClock()
-_alive: weakref.WeakSet[PredictionLogger] = weakref.WeakSet()
 
 
 class PredictionLogger:
@@ -104,8 +97,8 @@ class PredictionLogger:
             "linger": linger, "message_bytes": message_bytes,
         }  # fmt: skip
         problems += [f"{key}: {one!r}; accepted: more than 0" for key, one in numbers.items() if one <= 0]
-        if format not in _FORMATS:
-            problems.append(f"format: {format!r}; accepted: {', '.join(_FORMATS)}")
+        if format not in FORMATS:
+            problems.append(f"format: {format!r}; accepted: {', '.join(FORMATS)}")
         if overflow not in OVERFLOWS:
             problems.append(f"overflow: {overflow!r}; accepted: {', '.join(OVERFLOWS)}")
         if (overflow == "spill") != (spill is not None):
@@ -113,7 +106,7 @@ class PredictionLogger:
         if problems:
             raise ValueError("; ".join(problems))
         transport = transport or KafkaTransport(brokers)
-        arrow = _arrow(format, transport)
+        arrow = is_arrow(format, transport)
         encode = json_messages
         if arrow:
             from observer.client.arrow import arrow_messages as encode  # noqa: PLC0415 - pyarrow is optional
@@ -138,7 +131,13 @@ class PredictionLogger:
             spill_bytes=spill_bytes,
         )
         self._begin()
-        _alive.add(self)
+        processes.alive.add(self)
+
+    def after_fork(self) -> None:
+        """In a forked child begin anew; what the parent has not sent stays the parent's."""
+        self._sender.forget()
+        processes.keep(self._sender)
+        self._begin()
 
     def _begin(self) -> None:
         """What each process has of its own."""
@@ -187,8 +186,9 @@ class PredictionLogger:
         str
             The id; the label must carry the same.
         """
-        one = self.new_id() if id is None else str(id)
+        one = ""
         try:
+            one = self.new_id() if id is None else str(id)
             fields = {
                 "id": one,
                 **self._constants,
@@ -268,13 +268,13 @@ class PredictionLogger:
                 return value
 
             fields = {field: of(value) for field, value in given.items()}
-            fields["scores"] = scores_of(_each(scores, of), self.classes)
+            fields["scores"] = scores_of(each(scores, of), self.classes)
             named: Mapping[str, Any] = tags if isinstance(tags, Mapping) else {one: one for one in tags or ()}
             fields["tags"] = {
-                key: one if _sized(one) else [one] * rows
-                for key, one in _each({**self._tags, **named}, of).items()
+                key: one if is_sized(one) else [one] * rows
+                for key, one in each({**self._tags, **named}, of).items()
             }
-            fields["embeddings"] = _each(embeddings, of)
+            fields["embeddings"] = each(embeddings, of)
             ids = self._ids(of(id), rows)
             fields["features"] = {key: one for key, one in columns.items() if key not in used}
             if fields["time"] is None:
@@ -378,24 +378,20 @@ class PredictionLogger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def _put(self, item: items.Item) -> None:
         self._sender.put(item)
         if not self._started:
             self._started = True
-            self._at_exit()
+            processes.at_exit(self, self.close, self._sender.close, self._close_timeout)
 
     def _ids(self, given: Any, rows: int) -> list[str]:
         if given is None:
@@ -405,48 +401,3 @@ class PredictionLogger:
         if len(ids) != rows:
             raise ValueError(f"`id` has {len(ids)} values; accepted: {rows}, one per row")
         return ids
-
-    def _at_exit(self) -> None:
-        """Have the process end with `close`, before the Kafka library's own end, which comes later here."""
-        atexit.register(self.close)
-        processes = sys.modules.get("multiprocessing.util")
-        if processes is not None and processes.__dict__.get("_exiting") is False:
-            # Children forked by multiprocessing end without atexit.
-            processes.Finalize(self, self._sender.close, args=(self._close_timeout,), exitpriority=10)
-
-
-def _arrow(format: Format, transport: Transport) -> bool:  # noqa: A002
-    """Whether to send Arrow messages."""
-    if format == "json" or (format == "auto" and not transport.binary):
-        return False
-    if not transport.binary:
-        raise ValueError("format: 'arrow'; this transport takes 'json' only")
-    if find_spec("pyarrow") is not None:
-        return True
-    if format == "arrow":
-        raise ImportError("format 'arrow' needs pyarrow, which is not installed")
-    return False
-
-
-def _each(value: Any, of: Any) -> Any:
-    """The value, or those of a mapping, looked up."""
-    return {key: of(one) for key, one in value.items()} if isinstance(value, Mapping) else of(value)
-
-
-def _sized(value: Any) -> bool:
-    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
-
-
-def _after_fork() -> None:
-    """A forked child begins anew; what its parent has not sent stays the parent's."""
-    for logger in list(_alive):
-        inherited = logger._sender  # noqa: SLF001 - of this module
-        inherited.forget()
-        # Its producer must never be destroyed here: it would wait for threads that do not exist.
-        import ctypes  # noqa: PLC0415 - only for forked processes
-
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
-        logger._begin()  # noqa: SLF001
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import monotonic, sleep
 
-from observer.client.buffer import Buffer, Ledger, Overflow, describe
-from observer.client.items import Item, Stream
-from observer.client.messages import Encode, Message, by_stream
+from observer.client.buffer import Buffer, Ledger, describe
+from observer.client.items import Item
+from observer.client.messages import Message, by_stream
+from observer.client.plan import Plan, Signal
 from observer.client.spill import Spill
-from observer.client.transports import Connection, TooLarge, Transport
+from observer.client.transports import Connection, TooLarge
 
 _log = logging.getLogger("observer.client")
 
@@ -30,46 +28,6 @@ _TELL_EVERY = 60.0
 _LAST_SECONDS = 5.0  # for the thread to settle when its time is up, should the transport hang
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How to send; the same for a process and those forked from it."""
-
-    transport: Transport
-    topics: Mapping[Stream, str]
-    encode: Encode
-    overflow: Overflow
-    buffer_bytes: int
-    batch_rows: int
-    linger: float
-    message_bytes: int
-    spill: Path | None
-    spill_bytes: int
-
-
-class _Signal:
-    """An event that a signal handler may set while its own thread is just setting it."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition(threading.RLock())
-        self._set = False
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def set(self) -> None:
-        with self._changed:
-            self._set = True
-            self._changed.notify_all()
-
-    def clear(self) -> None:
-        self._set = False
-
-    def wait(self, timeout: float) -> None:
-        with self._changed:
-            if not self._set:
-                self._changed.wait(timeout)
-
-
 class Sender:
     """The buffer, its account and the thread of one process."""
 
@@ -77,7 +35,7 @@ class Sender:
         self.plan = plan
         self.ledger = Ledger()
         self.buffer = Buffer(self.ledger, plan.buffer_bytes, plan.overflow)
-        self.wake = _Signal()
+        self.wake = Signal()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._opening: threading.Thread | None = None
@@ -113,7 +71,7 @@ class Sender:
         """Count events that could not even be buffered."""
         with self.ledger.lock:
             self.ledger.logged += rows
-            self.ledger.drop(reason, rows, error)
+            self.ledger.turn_away(reason, rows, error)
 
     def start(self) -> None:
         """Start the thread unless it runs."""
@@ -130,14 +88,14 @@ class Sender:
         """Wait until all that was logged before is delivered or dropped; False when time is up."""
         ledger = self.ledger
         with ledger.lock:
-            target = ledger.logged
-            if ledger.done - ledger.recovered >= target:
+            target = ledger.taken
+            if ledger.is_done(target):
                 return True
             self._flushing += 1
         try:
             self.wake.set()
             with ledger.lock:
-                return ledger.settled.wait_for(lambda: ledger.done - ledger.recovered >= target, timeout)
+                return ledger.settled.wait_for(lambda: ledger.is_done(target), timeout)
         finally:
             with ledger.lock:
                 self._flushing -= 1
@@ -424,9 +382,10 @@ class Sender:
 
     def _tell(self, *, last: bool = False) -> None:
         """Log what was dropped, at most once a minute."""
-        ledger, (at, told) = self.ledger, self._told
-        total = ledger.dropped.total()
+        at, told = self._told
+        found = self.ledger.stats()
+        total = sum(found.dropped.values())
         if total > told and (last or monotonic() >= at + _TELL_EVERY):
             self._told = (monotonic(), total)
-            reasons = ", ".join(f"{reason} {rows}" for reason, rows in sorted(ledger.dropped.items()))
-            _log.warning("%d events dropped so far: %s; last problem: %s", total, reasons, ledger.last_error)
+            reasons = ", ".join(f"{reason} {rows}" for reason, rows in sorted(found.dropped.items()))
+            _log.warning("%d events dropped so far: %s; last problem: %s", total, reasons, found.last_error)

@@ -39,7 +39,7 @@ def test_reasons():
     used = {
         one
         for path in source.glob("*.py")
-        for one in re.findall(r'(?:drop|_drop|refuse)\(\s*"(\w+)"', path.read_text("utf-8"))
+        for one in re.findall(r'(?:drop|_drop|refuse|turn_away)\(\s*"(\w+)"', path.read_text("utf-8"))
     }
     table = PAGE.partition("The counters of `dropped`:")[2].partition("\n\n## ")[0]
     told = {

@@ -395,3 +395,36 @@ def test_files(tmp_path: Path):
 def test_wrong_arguments_are_told_at_once(options, said):
     with pytest.raises(ValueError, match=said):
         PredictionLogger(**{"model": "m", "transport": Memory(), **options})
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "sample"])
+def test_a_flush_waits_for_what_came_before_whatever_is_turned_away_meanwhile(overflow):
+    memory = Memory()
+    memory.answers = "later"
+    with logger_of(memory, overflow=overflow, buffer_bytes=20_000) as logger:
+        logger.log({"x": 1}, 1)
+        wait_for(lambda: memory.waiting)
+        waits = threading.Thread(target=lambda: found.append(logger.flush(20)))
+        found: list[bool] = []
+        waits.start()
+        wait_for(lambda: logger._sender._flushing)
+        for number in range(5):
+            logger.log({"x": 1}, 1, time=[number])  # no time
+        logger.log_frame({"x": list(range(1000))}, [1] * 1000)  # more than the buffer holds
+        assert sum(logger.stats().dropped.values()) >= 1005
+        waits.join(0.2)
+        assert waits.is_alive()
+        memory.answers = "now"
+        memory.confirm()
+        waits.join(20)
+        assert found == [True]
+
+
+def test_an_id_that_is_no_text_does_not_reach_the_model():
+    class Odd:
+        def __str__(self):
+            raise RuntimeError("no")
+
+    with logger_of(Memory()) as logger:
+        assert not logger.log({"x": 1}, 1, id=Odd())
+        assert logger.stats().dropped == {"invalid": 1}
