@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from detectors.base import Bools, Floats
+
+_LEAST = np.finfo(np.float64).tiny
+_SMALL = 1e-3  # of -ln p; below, the series is the more exact
 
 
 def log_calibrated(p_values: Floats, power: Floats | float) -> Floats:
@@ -17,6 +21,24 @@ def log_calibrated(p_values: Floats, power: Floats | float) -> Floats:
     Vovk, Wang: E-values: calibration, combination and applications. Annals of Statistics 49 (2021).
     """
     return np.asarray(np.log(power) + (power - 1) * np.log(p_values))
+
+
+def log_e_of_p(p_values: ArrayLike) -> Floats:
+    """Ln of the e-value that a p-value is worth where no κ is to be chosen, float64 of the same shape.
+
+    e = ∫₀¹ κ p^(κ-1) dκ = (1 - p + p ln p) / (p ln² p), the mean of `log_calibrated`'s over κ: at most 1 on
+    average whenever p is valid, and about 1 / (p ln² p) for small p. A p of 0 counts as the smallest
+    normal number.
+
+    References
+    ----------
+    Vovk, Wang: E-values: calibration, combination and applications. Annals of Statistics 49 (2021).
+    """
+    u = -np.log(np.clip(np.asarray(p_values, np.float64), _LEAST, 1.0))
+    near = np.log(0.5 + u / 6 + u**2 / 24)
+    v = np.maximum(u, _SMALL)
+    far = v + np.log1p(-(1 + v) * np.exp(-v)) - 2 * np.log(v)
+    return np.where(u < _SMALL, near, far)
 
 
 def e_bh(log_e: Floats, alpha: float) -> Bools:

@@ -8,34 +8,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from detectors.base import Floats, Status, Verdict
+from detectors.base import Status, Verdict
 from detectors.evidence.edetector import log_mean
-from detectors.evidence.multiple import e_bh
+from detectors.evidence.multiple import e_bh, log_e_of_p
 
 Said: TypeAlias = tuple[str, str, Verdict]
 """A subject (column name), the detector's name, and what it said."""
 
 _LEAST = np.finfo(np.float64).tiny
-_SMALL = 1e-3  # of -ln p; below, the series is the more exact
-
-
-def log_e_of_p(p_values: ArrayLike) -> Floats:
-    """Logarithm of the e-value that a p-value is worth, float64 of the same shape.
-
-    e = ∫₀¹ κ p^(κ-1) dκ = (1 - p + p ln p) / (p ln² p): at most 1 on average whenever p is valid, and
-    about 1 / (p ln² p) for small p. A p of 0 counts as the smallest normal number.
-
-    References
-    ----------
-    Vovk, Wang: E-values: calibration, combination and applications. Annals of Statistics 49 (2021).
-    """
-    u = -np.log(np.clip(np.asarray(p_values, np.float64), _LEAST, 1.0))
-    near = np.log(0.5 + u / 6 + u**2 / 24)
-    v = np.maximum(u, _SMALL)
-    far = v + np.log1p(-(1 + v) * np.exp(-v)) - 2 * np.log(v)
-    return np.where(u < _SMALL, near, far)
 
 
 def evidence(verdict: Verdict) -> float | None:

@@ -7,8 +7,8 @@ import pytest
 from scipy.integrate import quad
 
 from detectors.base import Status, Verdict
-from detectors.evidence.multiple import e_bh
-from detectors.why.ranking import evidence, log_e_of_p, rank_features, rank_segments
+from detectors.evidence.multiple import e_bh, log_e_of_p
+from detectors.why.ranking import evidence, rank_features, rank_segments
 
 
 def verdict(p: float | None, effect: float = 0.1, *, drift: bool = False, e: float | None = None) -> Verdict:
