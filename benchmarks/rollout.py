@@ -14,11 +14,12 @@ import numpy as np
 from detectors.experiment.arms import Arms
 from detectors.experiment.design import DesignTest
 from detectors.experiment.difference import Difference
-from observer.actions.rollout import Cohort, Rollout
+from observer.actions.rollout import Rollout
 from observer.actions.rollout_spec import RolloutSpec
+from observer.actions.steps import Cohort
 
 ALPHA = 0.05
-RUNS_OF_REGRET = 30
+RUNS_OF_REGRET = 60
 CALENDAR = {24: 5.0, 72: 20.0, 168: 50.0}
 HOURS, PER_HOUR = 336, 500
 SHARES, CHANGES = (0.01, 0.05, 0.20, 0.50), (48, 120, 216)
@@ -76,7 +77,7 @@ def regret() -> Iterator[dict[str, Any]]:
     by the calendar (1, 5, 20, 50% at 24, 72 and 168 h) that decides then. A base rate of 10%, 500 requests an
     hour, labels at once.
     """
-    for seed, lift in enumerate((0.10, 0.20, -0.10, -0.40)):
+    for seed, lift in enumerate((0.10, 0.20, -0.10, -0.20, -0.40)):
         lost: dict[str, list[float]] = {"ours": [], "half": [], "calendar": []}
         for run in range(RUNS_OF_REGRET):
             for how, losses in lost.items():

@@ -11,7 +11,7 @@ import numpy as np
 from detectors.experiment.arms import Arms
 from detectors.summaries.answers import Answers
 from observer.actions.guards import Answered
-from observer.actions.rollout import Cohort
+from observer.actions.steps import Cohort
 from observer.model import QualityReport, WindowReport
 
 _MOST: Final = 2_000

@@ -6,8 +6,9 @@ from typing import Protocol
 
 from observer.actions.base import canonical
 from observer.actions.retrain.events import sign
-from observer.actions.rollout import Rollout, Step
+from observer.actions.rollout import Rollout
 from observer.actions.rollout_spec import GateSpec
+from observer.actions.steps import Step
 from observer.errors import Permanent, Retryable, Unclear
 from observer.http import Api, bearer
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, Literal, Self
 
 from detectors.base import Floats
 from detectors.experiment.arms import Arms
@@ -19,98 +19,16 @@ from detectors.experiment.loss import LossTest
 from detectors.summaries.packing import pack, unpack
 from observer.actions.guards import Answered, Copies, Guards
 from observer.actions.rollout_spec import RolloutSpec
+from observer.actions.steps import Cohort, Point, Reason, Result, Step, Verb
 from observer.windows import duration
 
-Result = Literal["promoted", "rolled_back", "aborted"]
-Verb = Literal["wait", "shadow", "advance", "promote", "rollback", "pause", "finish"]
-Reason = Literal[
-    # wait
-    "shadowing",
-    "baking",
-    "samples_too_few",
-    "gathering",
-    "held",
-    "frozen",
-    "dry_run",
-    "gate_closed",
-    # shadow
-    "shadow_first",
-    # advance
-    "no_harm",
-    "gross_harm_excluded",
-    # promote
-    "better",
-    "not_worse",
-    "by_hand",
-    # rollback
-    "worse",
-    "more_errors",
-    "slower",
-    "watch",
-    # pause
-    "sample_ratio",
-    "copies_missing",
-    "copies_unmarked",
-    "label_mismatch",
-    "no_data",
-    "challenger_drift",
-    "foreign_change",
-    "inconclusive",
-    "not_randomised",
-    # finish
-    "stable",
-]
 _TESTS: Final = ("design", "arrival")
+_LEAN: Final = (math.log(2), math.log(4))
+"""Before a step up, and before the last one."""
 _WINDOWS: Final = 2
 """That a shadow takes at least: what counts as slow follows from the windows before."""
 HISTORY: Final = 1_000
 """Cohorts whose estimate is kept for the plot."""
-
-
-class Cohort(NamedTuple):
-    """What both arms showed of the requests of one window.
-
-    Attributes
-    ----------
-    start, end : float
-        Event time, seconds since the epoch.
-    outcomes : Arms
-        Labelled requests; hits were predicted right.
-    labelled : Arms
-        All requests; hits are those with a label.
-    losses : float64[B], float64[B], or None
-        Of a regression: labelled requests of challenger and champion by the size of their error, in bins; no
-        hits are counted then.
-    """
-
-    start: float
-    end: float
-    outcomes: Arms
-    labelled: Arms
-    losses: tuple[Floats, Floats] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What to do now, and why; `share` and `shadow` (percent) are what the challenger gets afterwards."""
-
-    verb: Verb
-    share: float
-    reason: Reason
-    detail: str
-    shadow: float = 0.0
-
-
-class Point(NamedTuple):
-    """Where the comparison stood after a cohort."""
-
-    end: float
-    share: float
-    estimate: float
-    lower: float
-    upper: float
-    better: float
-    worse: float
 
 
 @dataclass(slots=True)
@@ -350,10 +268,24 @@ class Rollout:
             return self._say("wait", self.share, "baking", f"each step takes {duration(spec.bake)} at least")
         if not following:
             return self._say("wait", self.share, "gathering", self._told())
-        if band.lower > -spec.gross:
+        lean = self.better - self.worse
+        if band.lower > -spec.gross and lean > self._needed(last=True):
             detail = f"a loss of {spec.gross:g} is excluded: {self._told()}"
             return self._advance(following[-1], largest_step, "gross_harm_excluded", detail)
-        return self._advance(following[0], largest_step, "no_harm", self._told())
+        if lean > self._needed(last=len(following) == 1):
+            return self._advance(following[0], largest_step, "no_harm", self._told())
+        detail = f"no more traffic before it looks {'no worse' if spec.margin else 'better'}: {self._told()}"
+        return self._say("wait", self.share, "not_better_yet", detail)
+
+    def _needed(self, *, last: bool) -> float:
+        """By how much the evidence for better must outweigh that for worse before a step up.
+
+        What harm costs until it is proved grows with the share, as 1/(1-share), whatever time that takes.
+        One that need only be no worse may look a little worse.
+        """
+        if self.spec.margin is not None:
+            return -_LEAN[0]
+        return _LEAN[last]
 
     def _before_the_first(self, now: float, largest_step: float) -> Step:
         shadow = self.spec.shadow
@@ -419,7 +351,7 @@ class Rollout:
                 "model": self.model,
                 "champion": self.champion,
                 "challenger": self.challenger,
-                "spec": self.spec.model_dump_json(),
+                "spec": self.spec.model_dump_json(exclude_none=True),
                 "times": [self.started, self.since, self.last, self.seen, self.at_step, self.share],
                 "shadow": self.shadow,
                 "copies": self.copies.to_bytes(),

@@ -45,8 +45,9 @@ class RolloutSpec(BaseModel):
 
     target: Annotated[str, Field(min_length=1)]
     """Name of the traffic target under `targets`."""
-    steps: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 5.0, 20.0, 50.0)
-    """Percent of the traffic that the challenger gets, one after another; promotion is 100."""
+    steps: Annotated[tuple[float, ...], Field(min_length=1)] = (5.0, 20.0, 50.0)
+    """Percent of the traffic that the challenger gets, one after another; promotion is 100. A step up waits
+    until it looks better than worse."""
     shadow: ShadowSpec | None = None
     """Before the first step the challenger answers copies of requests; for targets that can copy them."""
     bake: Annotated[Milliseconds, Field(ge=0)] = 3_600_000
@@ -83,7 +84,7 @@ class RolloutSpec(BaseModel):
     @classmethod
     def _rising(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
         if list(steps) != sorted(set(steps)) or not (steps[0] > 0 and steps[-1] < 100):
-            raise ValueError("accepted: percentages that rise, above 0 and below 100, as in [1, 5, 20, 50]")
+            raise ValueError("accepted: percentages that rise, above 0 and below 100, as in [5, 20, 50]")
         return steps
 
     @model_validator(mode="after")

@@ -12,9 +12,10 @@ from observer.actions.cohorts import Pairs
 from observer.actions.engine import SELF, ActionEngine
 from observer.actions.gate import Gate, WebGate
 from observer.actions.ledger import Action
-from observer.actions.rollout import Result, Rollout, Step
+from observer.actions.rollout import Rollout
 from observer.actions.rollout_spec import GateSpec, RolloutSpec
 from observer.actions.spec import GuardSpec
+from observer.actions.steps import Result, Step
 from observer.actions.traffic.target import Division
 from observer.errors import ConfigError
 from observer.logs import decision

@@ -116,6 +116,10 @@ class MessageLog:
         bad = np.flatnonzero(rng.random(n) < broken)
         rows = np.concatenate([np.sort(np.concatenate([np.arange(n), twice])), bad])
         kind = np.concatenate([np.full(len(rows) - len(bad), -1), np.arange(number, number + len(bad)) % 3])
+        served: dict[str, object] = {}
+        if self._serving is not None:
+            copied, served = self._served(number, drawn, time, rows)
+            rows, kind = np.concatenate([rows, copied]), np.concatenate([kind, np.full(len(copied), -1)])
         columns: dict[str, object] = {
             "id": _strings(ids[rows], kind == 0),
             "model": _named(model.name, "unheard-of", kind == 2),
@@ -129,24 +133,30 @@ class MessageLog:
             columns["version"] = _coded(second[rows], (model.version, model.challenger.version))
             columns["arm"] = _coded(second[rows], ("champion", "challenger"))
         if self._serving is not None:
-            columns.update(self._served(number, drawn, time, rows))
+            columns.update(served)
         elif "" in drawn.scores:
             columns["scores"] = _array(drawn.scores[""].take(rows))
         elif drawn.scores:
             columns["scores"] = _arrays(drawn.scores, rows)
         return encode_predictions(columns)
 
-    def _served(self, number: int, drawn: Drawn, time: Ints, rows: NDArray[np.intp]) -> dict[str, object]:
-        """What the servers make of the requests: their own predictions, scores, versions and arms."""
+    def _served(
+        self, number: int, drawn: Drawn, time: Ints, rows: NDArray[np.intp]
+    ) -> tuple[Ints, dict[str, object]]:
+        """What the servers make of the requests: their own predictions, scores, versions and arms.
+
+        The rows that were copied come after `rows`, and first of what is returned.
+        """
         assert self._serving is not None  # noqa: S101 - the caller asked
         rng = generator(self._script.seed, self._model.name, "split", number)
         answers = self._serving.answer(drawn.features, time, rng)
         positive = (answers.score >= self._model.threshold).astype(np.float64)
-        return {
-            "version": _array(answers.version.take(rows)),
-            "arm": _array(answers.arm.take(rows)),
-            "scores": pa.array(answers.score[rows]),
-            "prediction": pa.array(positive[rows]),
+        at = np.concatenate([rows, np.arange(len(time), len(positive))])
+        return answers.copied, {
+            "version": _array(answers.version.take(at)),
+            "arm": _array(answers.arm.take(at)),
+            "scores": pa.array(answers.score[at]),
+            "prediction": pa.array(positive[at]),
         }
 
     def _labels(self, number: int) -> bytes:

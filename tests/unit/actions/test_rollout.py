@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from detectors.experiment.arms import Arms
 from detectors.summaries.answers import Answers
 from observer.actions.guards import Answered, Copies, Guards
-from observer.actions.rollout import Cohort, Rollout, Step
+from observer.actions.rollout import Rollout
 from observer.actions.rollout_spec import RolloutSpec
+from observer.actions.steps import Cohort, Step
 
 HOUR = 3_600.0
 START = 1_800_000_000.0
@@ -97,6 +98,29 @@ def test_a_better_challenger_climbs_and_is_promoted_and_watched() -> None:
     assert shares == sorted(shares)
     assert steps[-2].reason in ("better", "not_worse")
     assert one.share == 100
+
+
+@pytest.mark.parametrize("lift", [-0.02, 0.02])
+def test_a_step_up_waits_until_the_evidence_leans_to_better(lift: float) -> None:
+    waited, halves = 0, 0
+    for seed in range(12):
+        rng = np.random.default_rng([13, seed])
+        one = rollout()
+        for hour in range(200):
+            now = START + hour * HOUR
+            if 0 < one.share < 100:
+                one.observe(cohort(rng, now - HOUR, one.share, lift=lift), now)
+            step, lean = one.decide(now), one.better - one.worse
+            if step.verb == "advance" and one.share > 0:
+                assert lean > np.log(4 if step.share == 50 else 2)
+            waited += step.reason == "not_better_yet"
+            if step.verb in ("advance", "promote", "rollback"):
+                one.applied(step.share, now)
+            halves += one.share == 50
+    if lift < 0:
+        assert waited > 20 * halves, "harm is proved at the smaller shares"
+    else:
+        assert halves > 2 * waited
 
 
 def regression(rng: np.random.Generator, start: float, share: float, scale: float) -> Cohort:

@@ -20,10 +20,11 @@ from observer.actions.engine import ActionEngine
 from observer.actions.gate import WebGate
 from observer.actions.ledger import Ledger
 from observer.actions.policy import Trigger, evaluate
-from observer.actions.rollout import Rollout, Step
+from observer.actions.rollout import Rollout
 from observer.actions.rollout_spec import GateSpec, RolloutSpec
 from observer.actions.shown import brief, rollout_shown, whole
 from observer.actions.spec import ActionsSpec
+from observer.actions.steps import Step
 from observer.actions.targets import TargetSpec
 from observer.codecs.events import Event
 from observer.errors import ObserverError

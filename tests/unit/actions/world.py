@@ -148,7 +148,8 @@ class World:
         self.standings: list[ObjectiveStanding] = []
         self.actions: Mapping[str, Any] = RULES
         self.guards = GuardSpec(largest_step=100.0)
-        spec = {"target": "serving", "start": "after_retrain", "promote_approval": "automatic", **rollout}
+        spec = {"target": "serving", "start": "after_retrain", "promote_approval": "automatic"}
+        spec |= {"steps": [1, 5, 20, 50], **rollout}
         self.spec = RolloutSpec.model_validate(spec)
         self.rng = np.random.default_rng(5)
         self.counters = Counters()

@@ -93,7 +93,7 @@ def test_a_rollout_is_started_told_and_aborted(running: Running) -> None:
     assert "rollout of 8 against 7 starts" in running.says(
         "rollout", "start", "churn", "7", "8", "--by", "ann"
     )
-    until(lambda: "1% of the traffic; under way" in running.says("rollout", "status", "churn"))
+    until(lambda: "5% of the traffic; under way" in running.says("rollout", "status", "churn"))
     running.says("rollout", "pause", "churn", "--by", "ann")
     assert "paused: by token:ann" in running.says("rollout", "status")
     running.says("rollout", "resume", "churn")

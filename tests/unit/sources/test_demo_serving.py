@@ -96,19 +96,22 @@ class Standing:
             path(folder, "m", version).write_text(Logistic((), (), (intercept,)).to_json())
         self.serving = Serving("m", folder, self.split, lambda: START / 1000 + self.hour * 3600)
 
-    def set(self, share: float) -> None:
-        self.split.write_text(json.dumps({"share": share, "version": 7}))
+    def set(self, share: float, shadow: float = 0.0) -> None:
+        self.split.write_text(json.dumps({"share": share, "shadow": shadow, "version": 7}))
 
     def ask(self, hours: Floats) -> Mapping[str, float]:
         """Share of each version among requests made at these hours."""
         time = (START + hours * HOUR).astype(np.int64)
         features: dict[str, Column] = {"x": Numbers(np.zeros(len(time)))}
         found = self.serving.answer(features, time, np.random.default_rng(5))
-        said = np.array(found.version.names)[found.version.codes]
+        n, said = len(time), np.array(found.version.names)[found.version.codes]
+        assert set(said[n:]) <= {"2"}, "who answers copies is the challenger"
+        assert {found.arm.names[code] for code in found.arm.codes[n:]} <= {"shadow"}
+        self.copied = found.copied
         np.testing.assert_array_equal(found.score > 0.5, said == "2")
         arms = np.array([*found.arm.names, ""])[found.arm.codes]
-        assert set(arms[said == "2"]) <= {"challenger", ""}
-        return {str(name): float(np.mean(said == name)) for name in np.unique(said)}
+        assert set(arms[:n][said[:n] == "2"]) <= {"challenger", ""}
+        return {str(name): float(np.mean(said[:n] == name)) for name in np.unique(said[:n])}
 
 
 @pytest.fixture
@@ -135,6 +138,20 @@ def test_requests_are_divided_with_the_share_that_held_when_they_were_made(stand
     assert standing.ask(np.full(n, 3.5)) == {"1": 1.0}
 
 
+def test_copies_are_answered_too_and_given_to_nobody(standing: Standing) -> None:
+    standing.serving.look()
+    standing.set(0, shadow=30)
+    standing.hour = 1.0
+    n = 20_000
+    assert standing.ask(np.full(n, 0.5)) == {"1": 1.0}
+    assert len(standing.copied) == pytest.approx(0.3 * n, rel=0.05)
+    assert len(np.unique(standing.copied)) == len(standing.copied)
+    standing.set(10)
+    standing.hour = 2.0
+    standing.ask(np.full(n, 1.5))
+    assert len(standing.copied) == 0
+
+
 def test_who_is_promoted_becomes_the_champion_without_a_change_for_anybody(standing: Standing) -> None:
     standing.serving.look()
     standing.set(100)
@@ -143,7 +160,7 @@ def test_who_is_promoted_becomes_the_champion_without_a_change_for_anybody(stand
     standing.serving.adopt()
     standing.hour = 2.0
     assert standing.serving.champion == "2"
-    assert json.loads(standing.split.read_text()) == {"share": 0, "version": 7}
+    assert json.loads(standing.split.read_text()) == {"share": 0, "shadow": 0, "version": 7}
     assert standing.ask(np.full(100, 1.5)) == {"2": 1.0}
 
 

@@ -19,6 +19,8 @@ from observer.stores.history.database import Database
 from tests.unit.stores.results import HOUR
 
 _REQUESTS = 2_000
+SHADOWED = "shadowed"
+"""A model whose challengers answer copies first."""
 BUSY = {"approved", "sending", "running"}
 
 
@@ -54,6 +56,7 @@ def configured(folder: Path, *models: str) -> str:
                 "actions": {"rules": rules, "guards": guards},
                 "rollout": {
                     "target": f"split-{i}", "steps": [5, 20, 50], "bake": "0s", "minimum": 100, "gross": 0.2,
+                    **({"shadow": {"percent": 50}} if model == SHADOWED else {}),
                 },
             }
             for i, model in enumerate(models)

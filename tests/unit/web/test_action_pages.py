@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import get_args
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 import pytest
@@ -12,13 +12,13 @@ from observer.actions.ledger import EVENTS, FINAL, NOTES, State
 from observer.web import story
 from observer.web.action_views import GUARDS, LOOKS, VERBS
 from tests.unit.web.past import fill, site
-from tests.unit.web.plane import climb, fire
+from tests.unit.web.plane import SHADOWED, climb, fire, until
 from tests.unit.web.test_pages import HOSTILE, Tags
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    with site(tmp_path_factory.mktemp("history"), token="act", models=("churn", HOSTILE)) as one:  # noqa: S106 - of this test only
+    with site(tmp_path_factory.mktemp("history"), token="act", models=("churn", HOSTILE, SHADOWED)) as one:  # noqa: S106 - of this test only
         for model in ("churn", HOSTILE):
             fill(one.writer, model, "page")
         assert one.writer.flush(30)
@@ -32,6 +32,13 @@ def seen(tmp_path_factory):
 
         one.better = climb(one.plane, one.clock, "churn", 0.04, decided)
         one.worse = climb(one.plane, one.clock, HOSTILE, -0.08, lambda rollout: rollout["result"])
+        one.plane.rollout("start", SHADOWED, "token:ann", {"champion": "1", "challenger": "2"})
+
+        def copying() -> dict[str, Any] | None:
+            one.clock.at += 1
+            return next((each for each in one.plane.rolling() if each["shadow"]), None)
+
+        one.shadowed = until(copying)
         yield one
 
 
@@ -117,6 +124,14 @@ def test_a_rollout_tells_its_steps_its_estimate_and_its_end(seen):
         "Roll-back to 0 %: done, and read back",
     )
     in_order(text(seen, "/rollouts"), "Under way", "Rolled back")
+
+
+def test_a_shadow_is_a_step_of_its_own(seen):
+    said = text(seen, path_of(seen.shadowed))
+    in_order(said, "2 against 1", "Shadow", "Last decision: wait, shadowing", "50 % copied", "5 % to come")
+    in_order(said, "0 of about 0 made, 1,000 needed", "It answers copies only", "copies missing")
+    in_order(said, "Story", "Rollout began", "Shadow of 50 %: sent", "Shadow of 50 %: done, and read back")
+    assert text(seen, path_of(seen.better)).find("copied") < 0
 
 
 def test_a_model_tells_its_story_and_leads_to_its_rollout(seen):

@@ -104,7 +104,7 @@ def test_an_alert_becomes_an_action_that_a_person_approves_and_the_ledger_tells(
 def test_a_rollout_is_started_paused_and_aborted(client: TestClient, tmp_path: Path) -> None:
     start = {"model": "churn", "champion": "v1", "challenger": "v2", "actor": "ann"}
     assert client.post("/api/v1/rollouts/start", json=start, headers=BEARER).status_code == 200
-    until(lambda: client.get("/api/v1/rollouts").json()[0]["share"] == 1)
+    until(lambda: client.get("/api/v1/rollouts").json()[0]["share"] == 5)
     assert client.post("/api/v1/rollouts/pause", json=start, headers=BEARER).status_code == 200
     assert client.get("/api/v1/rollouts").json()[0]["paused"] == "by token:ann"
     assert client.post("/api/v1/rollouts/abort", json=start, headers=BEARER).status_code == 200
