@@ -177,7 +177,8 @@ class Objectives:
                     if known.newest:
                         good = moment - known.newest <= one.spec.indicator.within
                         start = moment // SLICE * SLICE
-                        if ("", start) not in one.marks:
+                        if all(start > seen for _, seen in one.marks):
+                            one.marks.clear()  # nothing more is said of earlier ones, and there are many
                             one.set("", start, start, int(good), 1)
 
     def advance(self, now: int) -> None:
