@@ -102,8 +102,21 @@ class Views:
     def findings(self, model: str | None, tier: str | None, before: int | None) -> dict[str, Any]:
         """What was found, newest first."""
         tiers = (tier,) if tier else ()
-        rows = self._history.findings(model, tiers=tiers, before=before, limit=_FINDINGS)  # type: ignore[arg-type]
-        more = rows[-1][1].end if len(rows) == _FINDINGS else None
+        rows: list[tuple[str, Finding]] = []
+        more = None
+        for limit in (_FINDINGS, endpoints.MOST):
+            found = self._history.findings(model, tiers=tiers, before=before, limit=limit + 1)  # type: ignore[arg-type]
+            if len(found) <= limit:
+                rows = found
+                break
+            # The next page begins before an end, so all findings of one end belong on one page.
+            cut = found[-1][1].end
+            rows = [row for row in found if row[1].end > cut]
+            if rows:
+                more = rows[-1][1].end
+                break
+        else:  # more of one window than any page shows
+            rows, more = found[:-1], cut
         return {"rows": rows, "model": model, "tier": tier, "before": before, "more": more}
 
     def finding(self, id: str) -> dict[str, Any]:  # noqa: A002 - as in the address
