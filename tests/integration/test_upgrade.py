@@ -24,6 +24,10 @@ SEED = 20_270_115
 PREDICTIONS = 4_000
 MIGRATIONS = Path("observer/stores/history/migrations/versions")
 NEWEST = max(path.name[1:5] for path in (ROOT / MIGRATIONS).glob("v*.py"))
+OBJECTIVES = {
+    "right": {"indicator": {"type": "correct"}, "target": 0.9, "window": "30d"},
+    "fresh": {"indicator": {"type": "freshness", "within": "1h"}, "target": 0.9, "window": "30d"},
+}
 HOPS = (("0.1.0", "end"), ("new", "end"), ("0.1.0", "kill"))
 """Which version runs, and how it ends: an upgrade, a roll-back, a crash, after which it is upgraded again."""
 
@@ -52,6 +56,7 @@ def test_no_window_is_lost_or_doubled_by_upgrades(kafka, topic_name, tmp_path, r
     streams = Streams(kafka, topic_name, tmp_path, SEED, PREDICTIONS)
     config = {
         **streams.config,
+        "defaults": {"objectives": OBJECTIVES},
         "state": {"path": str(tmp_path / "state")},
         "checkpoint_every": "1h",  # only what is saved at the end counts
     }
