@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.base import Bools, DetectorError, Floats, Ints
-from detectors.evidence.baseline import CLIP, LAGS, LEAST_IN_STRATUM, Baseline, advanced
+from detectors.evidence.baseline import CLIP, LEAST_IN_STRATUM, Baseline, advanced
 from detectors.evidence.confidence import half_width
 from detectors.evidence.edetector import EDetector
 from detectors.evidence.stable import Stability
@@ -95,7 +95,7 @@ class Adapter:
             )
             raise DetectorError(msg)
         z = self._innovation(values, stratum)
-        self._detector.update(z, base.charge)
+        self._detector.update(z, base.charge, base.response)
         least = np.divide(base.minimum * base.gain, base.unit, out=np.zeros_like(z), where=base.unit > 0)
         self._stability.update(z, least, base.charge, self.patience)
         return self._evidence(values, stratum)
@@ -132,24 +132,22 @@ class Adapter:
 
     def _evidence(self, values: Floats, stratum: int) -> Evidence:
         base = self.baseline
-        total, age, direction = self._detector.leading(base.charge)
-        # What a unit shift that begins with the first of `age` windows adds to their innovations: all of it
-        # at first, when the lags do not show it yet. The larger estimate of that gives the smaller effect.
-        share = np.maximum(_exposure(base.ar, age), age * base.gain)
-        per = np.divide(base.unit, share, out=np.zeros_like(total), where=age > 0)
-        effect = total * per
-        wide = np.where(age > 0, age * half_width(np.maximum(age, 1), self.alpha), np.inf)
-        lower = np.maximum(total - age * base.charge - wide, 0.0) * np.where(age > 0, per, 1.0)
-        lower = base.natural(lower)
+        lead = self._detector.leading(base.charge, base.response)
+        per = np.divide(base.unit, lead.answered, out=np.zeros(len(base.streams)), where=lead.age > 0)
+        effect = lead.gained * per
+        variance = np.maximum(lead.squares, 1.0)
+        wide = np.where(lead.age > 0, variance * half_width(variance, self.alpha), np.inf)
+        lower = np.maximum(lead.gained - lead.weights * base.charge - wide, 0.0)
+        lower = base.natural(lower * np.where(lead.age > 0, per, 1.0))
         minimum = base.streams.minimum
         return Evidence(
             self._detector.log_evidence,
             np.where(np.isfinite(values), values, np.nan) - base.expected(stratum),
-            direction * base.natural(np.maximum(effect, 0.0)),
+            lead.direction * base.natural(np.maximum(effect, 0.0)),
             lower,
             (lower > minimum) | (minimum == 0),
             self._stability.verified.copy(),
-            age,
+            lead.age,
         )
 
     def snapshot(self) -> bytes:
@@ -178,13 +176,3 @@ class Adapter:
         detector.log_s, detector.age = log_s, age
         stability.log_s, stability.verified = opposite, verified
         self._residuals, self._forecast = residuals, forecast
-
-
-def _exposure(ar: Floats, age: Ints) -> Floats:
-    """Sum of the innovations that a unit shift causes in its first `age` windows, float64[K]."""
-    total = np.zeros(len(age))
-    level = np.ones(len(age))
-    for lag in range(LAGS):
-        total += np.where(age > lag, level, 0.0)
-        level = level - ar[lag]
-    return np.asarray(total + np.maximum(age - LAGS, 0) * level)

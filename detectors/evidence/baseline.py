@@ -128,6 +128,12 @@ class Baseline:
         return np.asarray(1.0 - self.ar.sum(axis=0))
 
     @property
+    def response(self) -> Floats:
+        """float64[LAGS + 1, K]: innovations of a unit shift, by window; at least and at last `gain`."""
+        so_far = np.vstack((np.zeros(len(self.streams)), np.cumsum(self.ar, axis=0)))
+        return np.asarray(np.maximum(1.0 - so_far, self.gain))
+
+    @property
     def minimum(self) -> Floats:
         """float64[K]: the smallest effect that matters, in transformed units."""
         distance = np.log1p(self.streams.minimum / (2 * self.scale))

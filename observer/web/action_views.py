@@ -190,7 +190,6 @@ def _standing(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _places(steps: Sequence[float], share: float) -> list[tuple[float, str]]:
-    """Every step and promotion: `done`, `now` or `next`; a share between two steps counts as the lower."""
-    every = [*steps, 100.0]
-    here = max((step for step in every if step <= share), default=0.0)
-    return [(step, "now" if step == here else "done" if step < here else "next") for step in every]
+    """Every step, promotion and the share itself, which may lie between: `done`, `now` or `next`."""
+    every = sorted({*steps, share, 100.0} - {0.0})
+    return [(step, "now" if step == share else "done" if step < share else "next") for step in every]

@@ -56,7 +56,9 @@ def test_one_stream_by_hand():
         m = base.counts[STRATA[t], k]
         residuals.append((x[t, k] - base.mean[STRATA[t], k]) * np.sqrt(m / (m - 1)))
     logs = np.zeros(10)
-    bets = np.array([0.25, 0.5, 1, 2, 3] * 2)
+    ar = base.ar[:, k]
+    shown = np.maximum([1.0, 1 - ar[0], 1 - ar[0] - ar[1], 0.0], 1 - ar.sum())
+    first, ages = np.array([0.25, 0.5, 1, 2, 4] * 2), np.zeros(10, int)
     signs = np.repeat([1, -1], 5)
     for t in range(REFERENCE, len(x)):
         evidence = running.update(x[t], int(STRATA[t]))
@@ -65,6 +67,9 @@ def test_one_stream_by_hand():
         v = r - base.ar[:, k] @ residuals[:3]
         residuals.insert(0, r)
         z = np.clip(v / base.unit[k], -12, 12)
+        ages[logs <= 0] = 0
+        bets = [bet * (shown[min(age, 3)] if bet > 1 else 1) for bet, age in zip(first, ages, strict=True)]
+        ages, bets = ages + 1, np.array(bets)
         logs = np.maximum(logs, 0) + bets * (signs * z - base.charge[k]) - bets**2 / 2
         assert evidence.log_evidence[k] == pytest.approx(np.log(np.exp(logs).mean()))
     assert evidence.log_evidence[k] > 10
