@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.evidence import PIT, REGIMES, SHIFTS, latent, spell
 from benchmarks.peers_null import in_environment
-from benchmarks.statistics import PIT, REGIMES, SHIFTS, latent, spell
 from detectors.base import Floats
 from detectors.online.adwin import Adwin, AdwinState
 from detectors.online.calibration import CalibrationResidual

@@ -1,6 +1,6 @@
 """False alarms and delays of the default rules of other libraries, beside ours, on the same rows.
 
-Rows of a window of a feature are normal about its latent mean (`benchmarks.statistics.latent`), with a
+Rows of a window of a feature are normal about its latent mean (`benchmarks.evidence.latent`), with a
 standard deviation of 1: 500 rows a window, 672 reference windows, 720 live ones, 50 features. The rules are
 computed from these rows exactly as the libraries do; `python -m benchmarks.peers_null check` holds some
 windows against the libraries themselves, each in an environment of its own. River's detectors run there.
@@ -21,7 +21,7 @@ import numpy as np
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import kstwo
 
-from benchmarks.statistics import (
+from benchmarks.evidence import (
     MINIMUM,
     QUIET,
     REGIMES,
@@ -418,6 +418,12 @@ def rows() -> Iterator[dict[str, Any]]:
     """The whole table."""
     for regime in REGIMES:
         yield from compare(regime)
+
+
+def both() -> Iterator[dict[str, Any]]:
+    """What the libraries themselves say of some windows, then the table."""
+    yield from check()
+    yield from rows()
 
 
 if __name__ == "__main__":

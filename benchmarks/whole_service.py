@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.evidence import latent
 from observer.codecs.arrow import encode_predictions
 from observer.model import WindowReport
 from tests.unit.pipeline.service import START, Ticking, config, reference, run
@@ -49,8 +50,6 @@ def _messages(rng: np.random.Generator, means: np.ndarray) -> list[bytes]:
 
 def simulated(folder: Path, regime: str, seed: int) -> list[WindowReport]:
     """Reports of every window, in order, of a service that lives in `folder`."""
-    from benchmarks.statistics import latent
-
     rng = np.random.default_rng(seed)
     before = latent(rng, regime, KNOWN, FEATURES)
     held = before[rng.integers(0, KNOWN, 5000)] + rng.standard_normal((5000, FEATURES))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import erfc
 
-from benchmarks.statistics import MINIMUM, NOISE, PIT, REGIMES, Alarms, monitor, pit_means
+from benchmarks.evidence import MINIMUM, NOISE, PIT, REGIMES, Alarms, monitor, pit_means
 from detectors.evidence.alarm import Budget
 from detectors.evidence.edetector import log_mean_exp
 from detectors.evidence.season import HOUR, Season

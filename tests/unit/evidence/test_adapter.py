@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.statistics import PIT, first_evidence, pit_means
+from benchmarks.evidence import PIT, first_evidence, pit_means
 from detectors.base import DetectorError
 from detectors.evidence.adapter import Adapter
 from detectors.evidence.baseline import Streams, fit

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import MINIMUM, Alarms, delays_alone, monitor, null
+from benchmarks.evidence import MINIMUM, Alarms, delays_alone, monitor, null
 from detectors.base import DetectorError
 from detectors.evidence.conformal import POWERS, ConformalRank, RankAdapter
 

@@ -1,9 +1,9 @@
-"""The budget and the delays, simulated: a fast part of benchmarks/statistics.py."""
+"""The budget and the delays, simulated: a fast part of benchmarks/evidence.py."""
 
 import numpy as np
 import pytest
 
-from benchmarks.statistics import (
+from benchmarks.evidence import (
     MINIMUM,
     PIT,
     REGIMES,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.evidence import pit_means
 from benchmarks.peers_null import BH, Feature, alarms, conformal_pages, limits
-from benchmarks.statistics import pit_means
 
 
 def test_conformal_ranks_keep_the_budget_of_exchangeable_windows():

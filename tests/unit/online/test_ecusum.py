@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.statistics import ecusum
+from benchmarks.evidence import ecusum
 from detectors.base import DetectorError
 from detectors.online.ecusum import GAINS, ECusum, upper_rate
 
