@@ -1,4 +1,4 @@
-"""False alarms and delays of the evidence, simulated with fixed seeds: generators, and a row for each setting.
+"""False alarms and delays of the evidence, simulated with fixed seeds: generators, and rows for each setting.
 
 The tables in docs/false-alarms.md; parts of `make bench-statistics`.
 """
