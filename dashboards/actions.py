@@ -103,8 +103,10 @@ def build() -> Dashboard:
         )
         .with_panel(
             over_time(
-                "Alertmanagers that could not be told",
-                query(of(catalog.ALERTMANAGER_DOWN), "down"),
+                "What stands in the way",
+                query(of(catalog.ACTIONS_STALLED), "nothing is decided: the ledger cannot be used"),
+                query(of(catalog.ALERTMANAGER_DOWN), "Alertmanagers that could not be told"),
+                query(of(catalog.ACTION_TARGET_AWAY), "no answer from {{target}}"),
                 least=0,
                 width=8,
             )

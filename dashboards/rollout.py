@@ -78,6 +78,7 @@ def build() -> Dashboard:
             over_time(
                 "Share of the traffic",
                 query(of(catalog.ROLLOUT_SHARE, _MODEL), "ordered for {{version}}"),
+                query(of(catalog.ROLLOUT_SHADOW, _MODEL), "copied to {{version}}"),
                 query(
                     f"sum by (version) ({rows_}) / ignoring(version) group_left sum({rows_})",
                     "seen of {{version}}",

@@ -126,6 +126,10 @@ def _streams(found: Dashboard) -> Dashboard:
             over_time(
                 "Predictions and labels that wait for each other",
                 query(of(catalog.JOINS_PENDING), "{{state}}s"),
+                query(
+                    f"{of(catalog.HALVES_WAITING)} or on() vector(0)",
+                    "requests without response, or the other way round",
+                ),
                 least=0,
             )
         )

@@ -33,13 +33,16 @@ class Hurried(H11Protocol):
         self.loop.call_later(_PATIENCE, self._look, None, 0.0)
 
     def _look(self, before: RequestResponseCycle | None, lasted: float) -> None:
-        if self.transport.is_closing():
+        # uvicorn is done with an answer that waits here, and closes no connection before it is taken.
+        answering = self.transport.get_write_buffer_size() > 0
+        if self.transport.is_closing() and not answering:
             return
         if self.cycle is not before:
             lasted = 0.0
-        elif self.timeout_keep_alive_task is None:  # else it is between two requests, and is closed soon
+        elif answering or self.timeout_keep_alive_task is None:  # else it is between two requests
             lasted += _PATIENCE
-            if self.conn.their_state in (h11.IDLE, h11.SEND_BODY) or lasted >= _LONGEST:
+            asking = not answering and self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+            if asking or lasted >= _LONGEST:
                 self.transport.abort()
                 return
         self.loop.call_later(_PATIENCE, self._look, self.cycle, lasted)

@@ -245,12 +245,15 @@ ELSEWHERE = {"docs/tutorial.md"}
 """Pages with a test of their own."""
 
 
-def run(line: str, place: str) -> None:
+def run(line: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One command, and whether it does something and says so."""
     words = shlex.split(line, comments=True)
     if not words:
         return
     into = ""
+    if "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        monkeypatch.setenv(name, value)
     if words[0] == "observer" and "|" not in words:
         end = words.index(">") if ">" in words else len(words)
         code, said = observer(words[1:end])
@@ -274,7 +277,7 @@ def test_what_the_page_says_is_done(page: str, stage: Stage, monkeypatch: pytest
         text = stage.here(block.text)
         if block.language == "sh":
             for line in text.replace("\\\n", " ").splitlines():
-                run(line, block.place)
+                run(line, block.place, monkeypatch)
             continue
         names = given.given(page, stage.folder)
         exec(compile(text, block.place, "exec"), names)  # noqa: S102 - our own pages

@@ -22,6 +22,7 @@ from observer.web.access import Access
 from observer.web.actions import DESCRIBED, action_routes
 from observer.web.attempts import Attempts
 from observer.web.openapi import document
+from tests.unit.web.plane import until
 
 BEARER = {"Authorization": "Bearer act"}
 CONFIG = """
@@ -61,14 +62,6 @@ def client(plane: Acting) -> Iterator[TestClient]:
     with TestClient(Starlette(routes=routes), headers={"Authorization": "Bearer see"}) as made:
         until(lambda: made.get("/api/v1/actions").status_code == 200)
         yield made
-
-
-def until(what: Any, seconds: float = 30) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-    return found
 
 
 def fire(client: TestClient) -> str:

@@ -24,7 +24,8 @@ from observer.web.actions import action_routes
 from observer.web.attempts import MOST, Attempts
 from tests.unit.actions.server import Request, served
 from tests.unit.actions.vendors import Airflow, Kubeflow, task
-from tests.unit.web.test_actions import BEARER, until
+from tests.unit.web.plane import until
+from tests.unit.web.test_actions import BEARER
 
 SECRET = "hush"  # noqa: S105
 CONFIG = """
@@ -43,7 +44,7 @@ models:
         - {name: airflow, when: {alert: {by: airflow}}, do: retrain, target: airflow, approval: automatic}
         - {name: knative, when: {alert: {by: knative}}, do: retrain, target: knative, approval: automatic}
         - {name: webhook, when: {alert: {by: webhook}}, do: retrain, target: webhook, approval: automatic}
-    rollout: {target: split, start: after_retrain}
+    rollout: {target: split, start: after_retrain, steps: [10, 50]}
 """
 
 
@@ -65,7 +66,7 @@ class Site:
 
     def rollout(self) -> tuple[str, str]:
         """Champion and challenger of the one that began, at its first step."""
-        (one,) = until(lambda: [r for r in self.client.get("/api/v1/rollouts").json() if r["share"] == 1])
+        (one,) = until(lambda: [r for r in self.client.get("/api/v1/rollouts").json() if r["share"] == 10])
         return one["champion"], one["challenger"]
 
     def events(self, name: str) -> list[str]:

@@ -15,7 +15,7 @@ import observer.web.server as serving
 from observer.errors import Permanent
 from observer.web.api import Heartbeat, create_app
 from observer.web.server import Server
-from tests.unit.web.plane import Moving
+from tests.unit.web.plane import Moving, until
 
 GOOD = (True, ())
 
@@ -189,10 +189,9 @@ def test_an_answer_that_nobody_takes_is_given_up(monkeypatch):
         Server(served) as server,
         sent(server.port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") as client,
     ):
-        waiting = time.monotonic() + 20
-        while server._server.server_state.connections and time.monotonic() < waiting:
-            time.sleep(0.05)
-        assert not server._server.server_state.connections
+        connections = server._server.server_state.connections
+        until(lambda: connections)
+        until(lambda: not connections)
         assert client.fileno() >= 0
 
 
