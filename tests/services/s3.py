@@ -68,6 +68,8 @@ class S3(Server):
 
     def stop(self) -> None:
         """End it and remove its data."""
+        # Systems without keywords, whose server the environment named, would be the next server's.
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
         if self._process is not None:
             self._process.kill()
             self._process = None
