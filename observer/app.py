@@ -252,7 +252,7 @@ class Service:
             if self.config.labels is not None:
                 maturity = monitor.maturity(self.config.labels.horizon)
                 service.set(catalog.LABEL_MATURITY, (name,), maturity / 1000)
-            for version_name in monitor.versions:
+            for version_name in monitor.watched:
                 reference = monitor.references.get(version_name)
                 learner = monitor.learners.get(version_name)
                 where = (name, version_name)
@@ -293,7 +293,7 @@ class Service:
 
     def _references(self) -> Iterator[ReferenceState]:
         for name, monitor in self.pipeline.monitors.items():
-            for key in monitor.versions:
+            for key in monitor.watched:
                 reference, learner = monitor.references.get(key), monitor.learners.get(key)
                 if reference is not None:
                     yield ReferenceState(

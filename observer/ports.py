@@ -153,6 +153,9 @@ class Judge(Protocol):
     def close(self, version: str) -> int:
         """A person ends the version's incidents; returns how many were open."""
 
+    def release(self, version: str) -> None:
+        """Let go of a version's watches: it is not watched any more, or begins anew."""
+
     def save(self) -> None:
         """Write what changed into the state; the caller commits."""
 

@@ -200,6 +200,15 @@ class ModelJudge:
                 closed += 1
         return closed
 
+    def release(self, version: str) -> None:
+        """Let go of a version's watches: it is not watched any more, or begins anew."""
+        for kind in (INPUTS, QUALITY):
+            self._watching.pop((kind, version), None)
+            self._lasts.pop((kind, version), None)
+            self.state.delete(WATCHES, storage_key(self.model, 0, kind, version))
+            for key, _ in self._rows(kind, version):
+                self.state.delete(HISTORY, key)
+
     def _of_inputs(self, version: str, reference: TableSummary, name: str) -> _Watching:
         watching = self._watching.get((INPUTS, version))
         if watching is None or watching.reference != name:

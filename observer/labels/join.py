@@ -79,7 +79,7 @@ class LabelJoin:
         self._spaces = {Space.parse(name) for name in names if name.partition("/")[0] in KINDS}
         self._filters: dict[Space, Bools] = {}
         floor = pending.fetch("floor", _TALLY, _COUNT_WIDTH)
-        self._floor = int(floor.view("<i8")[0, 0]) if "floor" in names else NEVER
+        self.floor = int(floor.view("<i8")[0, 0]) if "floor" in names else NEVER
 
     def predictions(self, keys: Keys, records: Records) -> JoinedPredictions:
         """Take predictions of one model; their label part and the join's flags are overwritten.
@@ -130,7 +130,7 @@ class LabelJoin:
         met = home >= 0
         joining = np.flatnonzero(met & (np.abs(time - held["time"]) <= self.horizon))
         joined = self._replace(keys, batch, held, home, spaces, joining, outcome)
-        for space, rows in self._by_space("label", "", time, ~met & (self._end(time) > self._floor)):
+        for space, rows in self._by_space("label", "", time, ~met & (self._end(time) > self.floor)):
             outcome[rows] = self._wait(space, keys[rows], batch.take(rows))
         return JoinedLabels(outcome, joined)
 
@@ -150,8 +150,8 @@ class LabelJoin:
             self._filters.pop(space, None)
         self._spaces -= gone
         floor = (watermark - self.horizon) // self._span * self._span
-        if floor > self._floor:
-            self._floor = floor
+        if floor > self.floor:
+            self.floor = floor
             self._pending.store("floor", _TALLY, np.array([[floor]], "<i8").view(np.uint8))
         return unmatched
 
@@ -204,7 +204,7 @@ class LabelJoin:
         records: NDArray[np.uint8],
     ) -> tuple[Bools, Bools]:
         fresh = np.zeros(len(time), np.bool_)
-        late = self._end(time) <= self._floor
+        late = self._end(time) <= self.floor
         for space, rows in self._by_space(kind, shape, time, ~late):
             self._spaces.add(space)
             fresh[rows] = self._pending.add(space.name, keys[rows], records[rows])

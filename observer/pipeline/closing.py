@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -19,6 +20,8 @@ from observer.pipeline.reporting import quality_report, window_report, with_evid
 from observer.ports import Judge, Reports
 from observer.references import Reference
 from observer.windows import END_OF_TIME, Watermarks
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -54,12 +57,12 @@ class Closing:
         """Report the latest windows once more: whoever keeps reports in memory starts with none."""
         for monitor in self.monitors.values():
             judge = self.judges(monitor.name)
-            stood = {version: self._resume(monitor, judge, version) for version in monitor.versions}
+            stood = {version: self._resume(monitor, judge, version) for version in monitor.watched}
             for window in monitor.inputs.closed(monitor.last_closed()):
                 reference = monitor.references.get(window.key.version)
                 estimates = monitor.estimates.said(window.key, reference)
                 report = replace(window_report(monitor, window, judge), estimates=estimates)
-                last, said = stood[window.key.version].get("inputs", (None, None))
+                last, said = stood.get(window.key.version, {}).get("inputs", (None, None))
                 if said is not None:
                     news = said if last == window.key.start else Said(said.report, ())
                     report = with_evidence(report, news)
@@ -111,6 +114,11 @@ class Closing:
             self.counters.add(catalog.WINDOWS_CLOSED, (monitor.name, report.status))
             self._count(report.findings)
             self.reports.window(report)
+        for version in monitor.give_way(windows[0].key.version, windows[0].key.start):
+            log.info("model %s: version %s gave way, its last window is the oldest", monitor.name, version)
+            self.counters.add(catalog.VERSIONS_RELEASED, (monitor.name,))
+            judge.release(version)
+            self._begun = {one for one in self._begun if one[:2] != (monitor.name, version)}
         return len(windows)
 
     def _watch(
@@ -182,7 +190,7 @@ class Closing:
             if cohort.labelled >= monitor.spec.min_labels
         }
         said = None
-        if "" in enough:
+        if "" in enough and keys[0].version in monitor.watched:
             said = self.judges(monitor.name).quality(keys[0].version, keys[0].start, enough)
             self._count(said.findings)
         for key in keys:
@@ -270,8 +278,8 @@ class Closing:
         if monitor is None:
             known = ", ".join(sorted(self.monitors)) or "none yet"
             raise ConfigError([f"no model {model!r}; there are: {known}"])
-        if version not in monitor.versions:
-            known = ", ".join(map(repr, monitor.versions)) or "none yet"
+        if version not in monitor.watched:
+            known = ", ".join(map(repr, monitor.watched)) or "none yet"
             raise ConfigError([f"model {model}: no version {version!r}; there are: {known}"])
         return monitor
 

@@ -78,6 +78,11 @@ class Estimates:
                 packed = pack({**fields, "skill": record.skill.to_bytes()})
                 self.state.put(SKILLS, storage_key(self.model, 0, version), packed)
 
+    def release(self, version: str) -> None:
+        """Let go of the skills of a version that is not watched any more."""
+        if self._records.pop(version, None) is not None:
+            self.state.delete(SKILLS, storage_key(self.model, 0, version))
+
     def forget(self, before: int) -> None:
         """Delete what was said of windows that start before `before`."""
         for key in expired(self.state, ESTIMATES, self.model, before):

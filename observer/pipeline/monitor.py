@@ -29,7 +29,7 @@ from observer.references import Overrides, Reference, private
 from observer.segments import UNSETTLED, Dimension, SegmentSpec
 from observer.segments import settle as settle_segments
 from observer.slo import LabelledRows, ModelObjectives, Places
-from observer.windows import duration, model_prefix
+from observer.windows import END_OF_TIME, duration, model_prefix
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,8 @@ class Monitor:
         )
         self._overrides: Overrides = spec.overrides(hash_key)
         self._known = Versions(name, spec, self._overrides, state)
-        self.versions = self._known.names
+        self.versions = self._known.names.listed
+        """By code; what is watched of them says `watched`."""
         self.references = self._known.references
         self.learners = self._known.learners
         self.failed = self._known.failed
@@ -124,10 +125,11 @@ class Monitor:
     def _restore(self) -> None:
         saved = self._state.get(MODELS, model_prefix(self.name))
         fields = None if saved is None else unpack(saved)
-        self._known.restore(fields)
+        if fields is not None:
+            self.closed_until, self.final_until = fields["closed_until"], fields["final_until"]
+        self._known.restore(fields, self.last_closed())
         if fields is None:
             return
-        self.closed_until, self.final_until = fields["closed_until"], fields["final_until"]
         self.delays = Delays.from_bytes(fields["delays"])
         dimensions = [(SegmentSpec.model_validate(spec), values) for spec, values in fields["dimensions"]]
         if tuple(spec for spec, _ in dimensions) == self.spec.segments:
@@ -179,9 +181,14 @@ class Monitor:
             self.cohorts = Cohorts(self.name, self._state, self.shape, self.versions)
             self.cohorts.restore()
 
-    def meet(self, column: Categories) -> int:
-        """Take note of the versions that events name; see `Versions.meet`."""
-        dropped = self._known.meet(column)
+    @property
+    def watched(self) -> list[str]:
+        """The versions that did not give way."""
+        return self._known.names.watched
+
+    def meet(self, column: Categories, time: Ints) -> int:
+        """Take note of the versions that events name; see `Names.meet`."""
+        dropped = self._known.meet(column, time, END_OF_TIME if self._join is None else self._join.floor)
         unsettled = self.shape is None or (self.spec.segments and not self.dimensions)
         if unsettled and self._known.default is not None:  # a reference came with its version
             self._settle()
@@ -219,7 +226,7 @@ class Monitor:
         window = self.spec.window
         starts = window.start(batch.time)
         ends = starts + (window.size + window.lateness)
-        versions = self._known.codes(batch.version)
+        versions = self._known.names.codes(batch.version)
         segments = np.full((len(batch), len(self.spec.segments)), UNSETTLED, np.uint8)
         for d, dimension in enumerate(self.dimensions):
             segments[:, d] = dimension.codes(batch)
@@ -367,6 +374,14 @@ class Monitor:
             self._open_cohorts()
         self.inputs.close(window)
 
+    def give_way(self, version: str, start: int) -> list[str]:
+        """Let go of the versions that give way now that windows of `version` closed; see `Names.closed`."""
+        gone = self._known.names.closed(version, start)
+        for name, last, back in gone:
+            self._known.release(name, last, back=back)
+            self.estimates.release(name)
+        return [name for name, _, _ in gone]
+
     def lessons(
         self, version: str, before: int, since: int | None = None
     ) -> Iterator[tuple[int, TableSummary]]:
@@ -427,6 +442,7 @@ class Monitor:
         """Delete what is older than the retention."""
         before = self.last_closed() - self.spec.retention
         self.inputs.forget(before)
+        self._known.forget(before)
         self.estimates.forget(before)
         if self.cohorts is not None:
             self.cohorts.forget(before)

@@ -181,7 +181,8 @@ class Pipeline:
             messages = self._pairing.take(messages, now)
         decoded = self._codecs["predictions"].predictions(messages, now)
         dropped = {
-            batch.model: self._monitor(batch.model).meet(batch.version) for batch in decoded.predictions
+            batch.model: self._monitor(batch.model).meet(batch.version, batch.time)
+            for batch in decoded.predictions
         }
         for model, count in dropped.items():
             if count:

@@ -6,16 +6,14 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from detectors.base import Categories
+from detectors.base import Categories, Ints
 from detectors.summaries.packing import Fields, Packable
 from detectors.summaries.table import Table
 from observer.errors import ConfigError, Permanent
 from observer.model import FeatureType
 from observer.pipeline.inputs import Window
 from observer.pipeline.learning import Learner
+from observer.pipeline.naming import Names
 from observer.pipeline.spec import LearnSpec, ModelSpec
 from observer.ports import Checkpoints
 from observer.references import Overrides, Reference, carried, load
@@ -24,9 +22,7 @@ from observer.windows import model_prefix, storage_key
 log = logging.getLogger(__name__)
 
 REFERENCES, LEARNERS = "references", "learners"
-MAX_VERSIONS = 50
 LEAST_ROWS = 100
-OTHER = "other"
 VERSION = "{version}"
 """In the path of a reference: a file per version, which comes with it."""
 
@@ -36,8 +32,8 @@ class Versions:
 
     Attributes
     ----------
-    names : list of str
-        In the order in which they were met.
+    names : Names
+        Which there are.
     references : dict
         Version -> its reference; versions without one are being learnt.
     learners : dict
@@ -56,12 +52,14 @@ class Versions:
         self._spec = spec
         self._overrides = overrides
         self._state = state
-        self.names: list[str] = []
+        self.names = Names(spec.window.size)
         self.references: dict[str, Reference] = {}
         self.learners: dict[str, Learner] = {}
         self.tables: dict[str, Table] = {}
         self.accepted: dict[str, tuple[str, str]] = {}
         self.failed: dict[str, str] = {}
+        self._left: dict[str, int] = {}
+        """References of versions that gave way -> last event whose window may need them, milliseconds."""
         wanted = spec.reference
         self._default: Reference | None = (
             None if isinstance(wanted, LearnSpec) or VERSION in str(wanted) else load(wanted)
@@ -70,8 +68,8 @@ class Versions:
 
     # State
 
-    def restore(self, fields: Fields | None) -> None:
-        """Take up what `saved` gave at the last checkpoint; None for nothing."""
+    def restore(self, fields: Fields | None, reached: int) -> None:
+        """Take up what `saved` gave at the last checkpoint; None for nothing. See `Names.restore`."""
         for reference in (self._default, *self._own.values()):
             if reference is not None:
                 self._keep(reference)
@@ -80,9 +78,10 @@ class Versions:
             self.tables[stored.version] = stored.table
         if fields is None:
             return
-        self.names[:] = fields["versions"]
+        self.names.restore(fields, reached)
+        self._left = dict(fields.get("left", {}))
         self.accepted = {version: (own, given) for version, (own, given) in fields["accepted"].items()}
-        for version in self.names:
+        for version in self.names.watched:
             given = self._given(version)
             known = fields["learnt"].get(version) if given is None else None
             if known is None and version in self.failed:
@@ -102,7 +101,8 @@ class Versions:
         """What `restore` needs."""
         given = [version for version in self.references if self._given(version) is not None]
         return {
-            "versions": self.names,
+            **self.names.saved(),
+            "left": self._left,
             "accepted": {version: list(pair) for version, pair in self.accepted.items()},
             "learnt": {
                 version: reference.version
@@ -142,29 +142,12 @@ class Versions:
             features.update(reference.schema.features if reference else {})
         return features
 
-    def meet(self, column: Categories) -> int:
-        """Take note of the versions that events name, in the order in which they do.
-
-        Returns how many do not get a name of their own: beyond `MAX_VERSIONS` they share `other`.
-        """
-        dropped = 0
-        used, first = np.unique(column.codes, return_index=True)
-        for code in used[np.argsort(first)]:
-            name = column.names[code] if code >= 0 else ""
-            if name not in self.names and len(self.names) >= MAX_VERSIONS:
-                dropped += 1
-                name = OTHER
-            if name not in self.names:
-                self.names.append(name)
-                self._assign(name)
+    def meet(self, column: Categories, time: Ints, released: int) -> int:
+        """Take note of the versions that events name; how many share a name. See `Names.meet`."""
+        dropped, fresh = self.names.meet(column, time, released)
+        for name in fresh:
+            self._assign(name)
         return dropped
-
-    def codes(self, column: Categories) -> NDArray[np.uint16]:
-        """Codes of versions that were met before, uint16[n]."""
-        known = {name: code for code, name in enumerate(self.names)}
-        other = known.get(OTHER, 0)
-        codes = np.array([known.get(name, other) for name in (*column.names, "", "")], np.uint16)
-        return np.asarray(codes[column.codes])
 
     def _given(self, version: str) -> Reference | None:
         """The reference that the configuration gives the version, or that was handed over with it."""
@@ -193,6 +176,35 @@ class Versions:
             self.learners[version] = Learner() if value is None else Learner.from_bytes(value)
         else:
             self.references[version] = reference
+
+    def release(self, version: str, last: int, *, back: bool) -> None:
+        """Let go of what is kept of a version that gave way; its last event was at `last`.
+
+        Its reference stays as long as stored windows may need it. One that is `back` begins anew.
+        """
+        reference = self.references.pop(version, None)
+        if reference is not None:
+            self._left[reference.version] = last
+        if version not in self._spec.versions:
+            self._own.pop(version, None)
+        for kept in (self.learners, self.accepted, self.failed):
+            kept.pop(version, None)
+        self._state.delete(LEARNERS, storage_key(self._model, 0, version))
+        if back:
+            self._assign(version)
+
+    def forget(self, before: int) -> None:
+        """Delete the references that only windows needed which start before `before`."""
+        gone = [reference for reference, last in self._left.items() if last < before]
+        if not gone:
+            return
+        given = (self._default, *self._own.values(), *self.references.values())
+        used = {one.version for one in given if one is not None} | {one for _, one in self.accepted.values()}
+        for reference in gone:
+            del self._left[reference]
+            if reference not in used:
+                self.tables.pop(reference, None)
+                self._state.delete(REFERENCES, self._key(reference))
 
     # New references
 

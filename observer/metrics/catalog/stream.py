@@ -49,6 +49,13 @@ NAMES_DROPPED = Metric(
     "",
     "New names left out because the limit on distinct names was reached.",
 )
+VERSIONS_RELEASED = Metric(
+    "observer_versions_released_total",
+    "counter",
+    ("model",),
+    "",
+    "Versions that are not watched any more, having made way for newer ones.",
+)
 
 # --- sources ---
 SOURCE_MESSAGES = Metric("observer_source_messages_total", "counter", PARTITION, "", "Messages read.")
@@ -138,6 +145,7 @@ STREAM_SECTIONS = {
         SPOILED_VALUES,
         DROPPED_VALUES,
         NAMES_DROPPED,
+        VERSIONS_RELEASED,
     ),
     "Sources": (
         SOURCE_MESSAGES,

@@ -102,5 +102,5 @@ LEDGER = Table(
     *(_text(name) for name in ("action", "event", "actor", "data", "previous", "hash")),
 )
 STATES = Table("action_states", METADATA, _key("key"), _data())
-ENDING = (WINDOWS, EVIDENCE, QUALITY, FINDINGS, OBJECTIVES)
+ENDING = (WINDOWS, EVIDENCE, QUALITY, FINDINGS, OBJECTIVES, VERSIONS)
 """Those whose rows have a model and an end, and are dropped when they are old."""

@@ -156,6 +156,11 @@ def test_what_is_older_than_the_retention_goes_by_each_models_own_time(kept):
         assert starts == [START + hour * HOUR for hour in range(newest, newest - 4, -1)]
         assert len(kept.reader.findings(model)) == 4
         assert len(kept.reader.quality(model, "1")) == 4
+    assert [one.version for one in kept.reader.versions("old")] == ["1"], "the last window of its model"
+    kept.writer.window(window(9, "new", version="gone"))
+    assert kept.writer.flush()
+    prune(kept.database, HistorySpec.model_validate({"retention": "3h"}))
+    assert [one.version for one in kept.reader.versions("new")] == ["1"]
 
 
 def test_no_transaction_drops_more_than_a_piece(kept, monkeypatch):
