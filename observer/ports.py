@@ -218,9 +218,14 @@ class History(Protocol):
         tiers: Sequence[Tier] = (),
         *,
         before: int | None = None,
+        after: str | None = None,
         limit: int = 100,
     ) -> list[tuple[str, Finding]]:
-        """Findings, each with its id; of some tiers, or of all."""
+        """Findings, each with its id; of some tiers, or of all.
+
+        Of those that end at one time ids are in order; with `after` the answer goes on in that of `before`,
+        from after that id: end and id of the last finding of one page give the next.
+        """
 
     def finding(self, identity: str) -> Finding | None:
         """The finding of that id."""

@@ -21,6 +21,7 @@ from observer.ports import History
 MOST = 1_000
 """Entries of an answer."""
 _LATEST = 1 << 53
+CURSOR = "[0-9]{1,16}(,[0-9a-f]{16})?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Parameter:
     Attributes
     ----------
     kind : str
-        `text`, `number` (a whole number from 0 to `most`) or the accepted words, parted by `|`.
+        `text`, `number` (a whole number from 0 to `most`), `cursor` (a time, and perhaps a finding's id)
+        or the accepted words, parted by `|`.
     default : str, int or None
         Only where it is not required.
     """
@@ -113,7 +115,13 @@ _MODEL = Parameter("model", "Name of a model.", required=True)
 _ANY_MODEL = Parameter("model", "Only of this model.")
 _VERSION = Parameter("version", "Version of the model.", default="")
 _SEGMENT = Parameter("segment", "As country=DE; empty for all events.", default="")
-_BEFORE = Parameter("before", "Only what starts (findings: ends) before, milliseconds.", "number")
+_BEFORE = Parameter("before", "Only what starts before, milliseconds.", "number")
+EARLIER = Parameter(
+    "before",
+    "Only what ends before, milliseconds. With a finding's id, as in 1772694000000,3f0c9a62d1b84e57, also "
+    "what ends just then and is listed after it: end and id of an answer's last entry give the next page.",
+    "cursor",
+)
 _LIMIT = Parameter("limit", "Most entries.", "number", default=100, most=MOST)
 
 
@@ -145,8 +153,9 @@ def model(history: History, name: str) -> Model:
 
 def _findings(history: History, asked: Mapping[str, Any]) -> list[StoredFinding]:
     tiers = (asked["tier"],) if asked["tier"] else ()
+    before, after = asked["before"] or (None, None)
     rows = history.findings(
-        asked["model"], asked["version"], tiers, before=asked["before"], limit=asked["limit"]
+        asked["model"], asked["version"], tiers, before=before, after=after, limit=asked["limit"]
     )
     return [StoredFinding(*row) for row in rows]
 
@@ -225,12 +234,12 @@ ENDPOINTS = (
     ),
     Endpoint(
         "findings",
-        "What was found, newest first.",
+        "What was found, newest first; of what ends at one time, by id.",
         (
             _ANY_MODEL,
             Parameter("version", "Only of this version."),
             Parameter("tier", "Only of this tier.", "page|ticket|info"),
-            _BEFORE,
+            EARLIER,
             _LIMIT,
         ),
         list[StoredFinding],

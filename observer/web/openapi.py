@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from observer.web.actions import DESCRIBED
-from observer.web.endpoints import ENDPOINTS, Endpoint, Parameter, Status
+from observer.web.endpoints import CURSOR, ENDPOINTS, Endpoint, Parameter, Status
 
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _ACTS = {
@@ -85,6 +85,8 @@ def _parameter(one: Parameter) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": one.most}
     elif one.kind == "text":
         schema = {"type": "string"}
+    elif one.kind == "cursor":
+        schema = {"type": "string", "pattern": f"^{CURSOR}$"}
     else:
         schema = {"type": "string", "enum": one.kind.split("|")}
     if one.default is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from observer.errors import Absent, Retryable
 from observer.ports import History
 from observer.web.access import HEADERS, Access, refused
-from observer.web.endpoints import ENDPOINTS, Endpoint, Parameter, Status
+from observer.web.endpoints import CURSOR, ENDPOINTS, Endpoint, Parameter, Status
 from observer.web.openapi import document
 
 
@@ -88,13 +89,18 @@ def understand(given: list[tuple[str, str]], parameters: tuple[Parameter, ...]) 
     return asked
 
 
-def _value(one: Parameter, text: str) -> str | int:
+def _value(one: Parameter, text: str) -> str | int | tuple[int, str | None]:
     if one.kind == "text":
         return text
     if one.kind == "number":
         if not (text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= one.most):
             raise AskedError(f"{one.name} is {text!r:.60}; accepted: a whole number from 0 to {one.most}")
         return int(text)
+    if one.kind == "cursor":
+        if not re.fullmatch(CURSOR, text):
+            raise AskedError(f"{one.name} is {text!r:.60}; accepted: milliseconds, or milliseconds,id")
+        time, _, identity = text.partition(",")
+        return int(time), identity or None
     if text not in one.kind.split("|"):
         raise AskedError(f"{one.name} is {text!r:.60}; accepted: {one.kind.replace('|', ', ')}")
     return text

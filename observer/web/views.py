@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from detectors.why.ranking import rank_features
 from observer.explain.past import said
-from observer.model import Finding, QualityReport, WindowReport
+from observer.model import Finding, QualityReport, Tier, WindowReport
 from observer.ports import Clock, History
 from observer.web import endpoints, lines
 from observer.web import fleet as states
@@ -31,7 +31,7 @@ PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = {
     "findings": (
         Parameter("model", "Only of this model."),
         Parameter("tier", "Only of this tier.", "page|ticket|info"),
-        Parameter("before", "Only what ends before, milliseconds.", "number"),
+        endpoints.EARLIER,
     ),
     "finding": (Parameter("id", "Of the finding.", required=True),),
     "slo": (),
@@ -99,24 +99,15 @@ class Views:
             "reference": next((one for one in found.references if one.version == version), None),
         }
 
-    def findings(self, model: str | None, tier: str | None, before: int | None) -> dict[str, Any]:
-        """What was found, newest first."""
+    def findings(
+        self, model: str | None, tier: Tier | None, before: tuple[int, str | None] | None
+    ) -> dict[str, Any]:
+        """What was found, newest first; `before` is a time, and perhaps an id that ends then."""
         tiers = (tier,) if tier else ()
-        rows: list[tuple[str, Finding]] = []
-        more = None
-        for limit in (_FINDINGS, endpoints.MOST):
-            found = self._history.findings(model, tiers=tiers, before=before, limit=limit + 1)  # type: ignore[arg-type]
-            if len(found) <= limit:
-                rows = found
-                break
-            # The next page begins before an end, so all findings of one end belong on one page.
-            cut = found[-1][1].end
-            rows = [row for row in found if row[1].end > cut]
-            if rows:
-                more = rows[-1][1].end
-                break
-        else:  # more of one window than any page shows
-            rows, more = found[:-1], cut
+        end, after = before or (None, None)
+        found = self._history.findings(model, tiers=tiers, before=end, after=after, limit=_FINDINGS + 1)
+        rows = found[:_FINDINGS]
+        more = f"{rows[-1][1].end},{rows[-1][0]}" if len(found) > len(rows) else None
         return {"rows": rows, "model": model, "tier": tier, "before": before, "more": more}
 
     def finding(self, id: str) -> dict[str, Any]:  # noqa: A002 - as in the address

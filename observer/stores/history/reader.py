@@ -116,9 +116,13 @@ class HistoryReader:
         tiers: Sequence[Tier] = (),
         *,
         before: int | None = None,
+        after: str | None = None,
         limit: int = 100,
     ) -> list[tuple[str, Finding]]:
-        """Findings of windows that end before `before`, newest first, each with its id."""
+        """Findings of windows that end before `before`, newest first, each with its id.
+
+        With `after` also those that end at `before` itself, from after that id on.
+        """
         table = tables.FINDINGS
         wanted = select(table.c.id, table.c.data)
         for column, value in ((table.c.model, model), (table.c.version, version)):
@@ -126,7 +130,10 @@ class HistoryReader:
         wanted = wanted.where(table.c.tier.in_(tiers)) if tiers else wanted
         if tiers and "info" not in tiers:  # says nothing new, but to databases, which then take its index
             wanted = wanted.where(text("tier <> 'info'"))
-        wanted = wanted.where(table.c.end < before) if before is not None else wanted
+        if before is not None and after is not None:
+            wanted = wanted.where(table.c.end <= before, (table.c.end < before) | (table.c.id > fit(after)))
+        elif before is not None:
+            wanted = wanted.where(table.c.end < before)
         wanted = wanted.order_by(table.c.end.desc(), table.c.id).limit(limit)
         with self._database.reading() as connection:
             return [(row.id, decode(row.data, Finding)) for row in connection.execute(wanted)]
