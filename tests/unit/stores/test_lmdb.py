@@ -296,10 +296,10 @@ def test_a_kill_goes_back_to_a_commit_exactly(tmp_path):
     reached = 0
     moment = random.Random(7)
     with run(WRITERS, str(tmp_path)) as writers:
-        for _ in range(12):
+        for busy in range(1, 13):
             print(file=writers.stdin, flush=True)
             writer = int(writers.stdout.readline())
-            time.sleep(moment.uniform(0.01, 0.1))
+            time.sleep(moment.uniform(0.01, 0.1) * (1 if reached else busy))
             os.kill(writer, signal.SIGKILL)
             assert writers.stdout.readline() == "dead\n"
             reached = check_prefix(tmp_path, reached)
