@@ -28,7 +28,7 @@ from observer.labels.records import (
     opaque,
     put_label,
 )
-from observer.labels.rules import NEVER, grouped, judge, same, starts
+from observer.labels.rules import NEVER, grouped, judge, parted, same, starts
 from observer.labels.spaces import KINDS, Kind, Space, shape_of, width_of
 from observer.ports import PendingJoins
 
@@ -78,6 +78,8 @@ class LabelJoin:
         names = pending.spaces().keys()
         self._spaces = {Space.parse(name) for name in names if name.partition("/")[0] in KINDS}
         self._filters: dict[Space, Bools] = {}
+        self._tallies: dict[Space, int] = {}
+        """What spaces hold under `_TALLY`, as far as it was looked up."""
         floor = pending.fetch("floor", _TALLY, _COUNT_WIDTH)
         self.floor = int(floor.view("<i8")[0, 0]) if "floor" in names else NEVER
 
@@ -148,6 +150,7 @@ class LabelJoin:
         for space in gone:
             self._pending.drop(space.name)
             self._filters.pop(space, None)
+            self._tallies.pop(space, None)
         self._spaces -= gone
         floor = (watermark - self.horizon) // self._span * self._span
         if floor > self.floor:
@@ -249,8 +252,8 @@ class LabelJoin:
         old, new = held.take(winners), held.take(winners)
         put_label(new, slice(None), batch.take(winners))
         had = old["flags"] & LABELLED != 0
-        for number, space in enumerate(spaces):
-            here = np.flatnonzero(home[winners] == number)
+        for number, here in parted(home[winners]):
+            space = spaces[number]
             self._pending.store(space.name, keys[winners[here]], as_bytes(new.take(here)))
             self._resolve(space, int((~had[here]).sum()), held.dtype.itemsize)
         retracted = old.take(np.flatnonzero(had))
@@ -302,9 +305,8 @@ class LabelJoin:
     def _by_space(self, kind: Kind, shape: str, time: Ints, where: Bools) -> Iterator[tuple[Space, Rows]]:
         """The rows `where` holds, by the space they belong to."""
         rows = np.flatnonzero(where)
-        numbers = time[rows] // self._span
-        for number in np.unique(numbers):
-            yield Space(kind, shape, self._span, int(number)), rows[numbers == number]
+        for number, members in parted(time[rows] // self._span):
+            yield Space(kind, shape, self._span, number), rows[members]
 
     def _near(self, kind: Kind, shape: str, time: Ints) -> Iterator[tuple[Space, Rows]]:
         """Spaces that can hold a match, newest first, and the rows that they can hold one for.
@@ -314,24 +316,31 @@ class LabelJoin:
         if not len(time):
             return
         end = self._end(time)
-        start = end - self._span
-        lowest, highest = start.min() - self._reach, end.max() + self._reach
+        order = np.argsort(end, kind="stable")
+        ends = end[order]
         candidates = (s for s in self._spaces if s.kind == kind and s.shape == shape)
         for space in sorted(candidates, key=lambda s: s.start, reverse=True):
-            if lowest < space.end and space.start < highest:
-                near = (start - self._reach < space.end) & (space.start < end + self._reach)
-                yield space, np.flatnonzero(near)
+            # Those whose bucket ends after `space.start - reach` and begins before `space.end + reach`.
+            first = np.searchsorted(ends, space.start - self._reach, "right")
+            last = np.searchsorted(ends, space.end + self._reach + self._span, "left")
+            if first < last:
+                yield space, np.sort(order[first:last])
 
     def _fetch(self, space: Space, keys: Keys, dtype: np.dtype[Any]) -> Records:
         return self._pending.fetch(space.name, keys, dtype.itemsize).view(dtype)[:, 0]
 
     def _resolved(self, space: Space, width: int) -> int:
-        return int(self._pending.fetch(space.name, _TALLY, width)[0, :_COUNT_WIDTH].view("<i8")[0])
+        known = self._tallies.get(space)
+        if known is None:
+            tally = self._pending.fetch(space.name, _TALLY, width)[0, :_COUNT_WIDTH]
+            known = self._tallies[space] = int(tally.view("<i8")[0])
+        return known
 
     def _resolve(self, space: Space, more: int, width: int) -> None:
         if more:
             record = np.zeros((1, width), np.uint8)
-            record[0, :_COUNT_WIDTH].view("<i8")[0] = self._resolved(space, width) + more
+            self._tallies[space] = self._resolved(space, width) + more
+            record[0, :_COUNT_WIDTH].view("<i8")[0] = self._tallies[space]
             self._pending.store(space.name, _TALLY, record)
 
     def _unmatched(self, spaces: set[Space]) -> Unmatched:

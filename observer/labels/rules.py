@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ def grouped(keys: Keys, within: NDArray[Any]) -> Rows:
     if (high[1:] != high[:-1]).all():  # the usual batch repeats nothing
         return np.arange(len(keys))
     return np.lexsort((within, keys[:, 1], keys[:, 0]))
+
+
+def parted(codes: NDArray[np.integer[Any]]) -> Iterator[tuple[int, Rows]]:
+    """The distinct codes in order, each with its rows as they arrived."""
+    order = np.argsort(codes, kind="stable")
+    found, first = np.unique(codes[order], return_index=True)
+    yield from zip(found.tolist(), np.split(order, first[1:]), strict=False)
 
 
 def starts(*columns: NDArray[Any]) -> Bools:

@@ -341,6 +341,31 @@ def test_months_of_rare_events_fit_one_poll(tmp_path):
         state.close()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(-500, 2_000), max_size=30), st.lists(st.integers(-500, 2_000), max_size=30),
+    st.integers(1, 9),
+)  # fmt: skip
+def test_spaces_are_asked_for_just_the_rows_that_they_can_match(state, held, times, buckets):
+    """By the definition, one space at a time; the rows in the order in which they came."""
+    join = empty(state, buckets=buckets)
+    predict(join, range(len(held)), held)
+    time, span = np.array(times, np.int64), join._span
+    starts = time // span * span
+    expected = []
+    for space in sorted(join._spaces, key=lambda one: -one.start):
+        near = (starts - span * buckets < space.end) & (space.start < starts + span + span * buckets)
+        if near.any():
+            expected.append((space, np.flatnonzero(near).tolist()))
+    found = join._near("prediction", "2x1", time)
+    assert [(space, rows.tolist()) for space, rows in found] == expected
+    parts = join._by_space("prediction", "2x1", time, time % 2 == 0)
+    assert {space.start: rows.tolist() for space, rows in parts} == {
+        start: np.flatnonzero((starts == start) & (time % 2 == 0)).tolist()
+        for start in starts[time % 2 == 0].tolist()
+    }
+
+
 def test_few_buckets_have_a_filter_and_predictions_find_the_labels_of_all(join, monkeypatch):
     """A filter takes half a megabyte, a waiting label some bytes."""
     monkeypatch.setattr(joining, "_FILTERS", 3)
