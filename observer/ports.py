@@ -56,6 +56,10 @@ class Source(Protocol):
 class DeadLetters(Protocol):
     """Where rejected payloads go."""
 
+    @property
+    def full(self) -> bool:
+        """Whether so many wait to be written that nothing more should be read until `flush` succeeds."""
+
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Take them; may buffer."""
 

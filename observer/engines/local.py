@@ -87,10 +87,15 @@ class LocalEngine:
             source.open(self._pipeline.positions)
         self.last_checkpoint = None
         checkpointed = started
+        self._flush("dead letters cannot be written yet")
         while not stopping():
-            self._poll(stopping)
+            held_up = self._pipeline.held_up
+            if held_up:  # nothing is read, so nothing is late or idle for it; the rest goes on
+                time.sleep(self._pace.retry_after)
+            else:
+                self._poll(stopping)
             now = self._clock.now()
-            closed = self._pipeline.advance(now)
+            closed = 0 if held_up else self._pipeline.advance(now)
             if closed or _due(published, now, self._pace.publish_every):
                 self._pipeline.report_quality(now)
                 self._publish()
@@ -146,10 +151,7 @@ class LocalEngine:
     def checkpoint(self) -> bool:
         """Save everything; False when it has to be tried again later."""
         started = self._clock.now()
-        try:
-            self._pipeline.flush()
-        except Retryable as error:
-            log.warning("checkpoint %d put off: %s", self._pipeline.checkpoint_number + 1, error)
+        if not self._flush(f"checkpoint {self._pipeline.checkpoint_number + 1} put off"):
             return False
         self._pipeline.checkpoint()
         ended = self._clock.now()
@@ -157,6 +159,15 @@ class LocalEngine:
         self.last_checkpoint = ended
         for stream, source in self._sources.items():
             source.commit({p: at for p, at in self._pipeline.positions.items() if p.stream == stream})
+        return True
+
+    def _flush(self, told: str) -> bool:
+        """Make the dead letters so far durable; False, and a line in the log, where that fails for now."""
+        try:
+            self._pipeline.flush()
+        except Retryable as error:
+            log.warning("%s: %s", told, error)
+            return False
         return True
 
 

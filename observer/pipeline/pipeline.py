@@ -286,6 +286,11 @@ class Pipeline:
 
     # Checkpoints
 
+    @property
+    def held_up(self) -> bool:
+        """Whether nothing should be read before the dead letters so far could be written."""
+        return any(letters.full for letters in self._dead_letters.values())
+
     def flush(self) -> None:
         """Make the dead letters so far durable; raises `Retryable` when that fails."""
         for letters in self._dead_letters.values():

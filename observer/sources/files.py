@@ -156,6 +156,11 @@ class FileDeadLetters:
         except OSError as error:
             raise Permanent(f"dead letters: {path} cannot be written: {error.strerror}") from error
 
+    @property
+    def full(self) -> bool:
+        """Never: what cannot be written ends the process."""
+        return False
+
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Take them into the file's buffer."""
         self._keep(lambda: self._file.writelines(map(_line, rejected)))

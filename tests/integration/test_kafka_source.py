@@ -407,6 +407,7 @@ def guarded(tmp_path_factory) -> Iterator[tuple[KafkaBroker, str, str, str]]:
         "listener.name.tls.ssl.keystore.location": str(both),
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS",
+        "auto.create.topics.enable": "false",
     }
     with broker:
         yield broker, sasl, tls, str(certificate)
@@ -464,6 +465,35 @@ def test_sasl_reads_what_is_allowed_and_names_what_is_not(guarded, topic_name):
     again = describe(spec, "predictions").dead_letters
     assert again is not None
     assert again.writable is True
+
+
+def test_a_topic_for_dead_letters_that_is_missing_is_told_at_once(guarded, topic_name, caplog):
+    """Whatever is rejected waits, in any number; nothing blocks for long, and nothing is lost."""
+    kafka, *_ = guarded  # creates no topic by itself
+    topic = topic_name()
+    letters = KafkaDeadLetters(KafkaSpec(brokers=kafka.bootstrap, topic=topic))
+    letters.flush()  # as at the start: nothing is lost yet, but it is said
+    assert (
+        f"Kafka topic {topic}.dead at {kafka.bootstrap}, for rejected events, does not exist" in caplog.text
+    )
+    number = 12_000  # more than the client's own buffer holds
+    began = time.monotonic()
+    for first in range(0, number, 1_000):
+        assert not letters.full or first >= 10_000
+        letters.reject(
+            [Rejected(Origin(topic, 0, i), b"%d" % i, "invalid", "") for i in range(first, first + 1_000)]
+        )
+        with pytest.raises(Retryable, match="does not exist; create it"):
+            letters.flush()
+    assert letters.full
+    assert time.monotonic() - began < 60, "12 attempts, each of which took half a minute and more"
+    assert caplog.text.count("does not exist") == 1
+    kafka.create_topic(f"{topic}.dead")
+    flush(letters)
+    assert not letters.full
+    letters.close()
+    found = {payload for payload, _ in read_dead(kafka, f"{topic}.dead", number)}
+    assert found == {b"%d" % i for i in range(number)}
 
 
 def test_a_wrong_password_is_permanent_and_never_logged(guarded, topic_name, caplog):

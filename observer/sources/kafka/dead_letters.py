@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from observer.errors import ConfigError, Permanent, Retryable
 from observer.model import Rejected
-from observer.sources.kafka.client import Settings, Trouble, connect, explain
+from observer.sources.kafka.client import UNKNOWN, Settings, Trouble, connect, explain, log
 from observer.sources.kafka.spec import KafkaSpec
 
 ACCESS = "WRITE and DESCRIBE"
@@ -22,8 +23,13 @@ MAX_BYTES = 1_000_000
 """Longer payloads are cut: brokers refuse messages over 1 MiB unless told otherwise."""
 Answer = TypeVar("Answer")
 _DETAIL_CHARACTERS = 1_000
-_SECONDS = 30.0
-_MAX_REFUSED = 1_000
+_SECONDS = 6.0
+_LOOK = 1.0
+_CREATION = 0.5
+"""Seconds that brokers may take which create topics themselves."""
+_ROUNDS = 3
+_MOST_WAITING = 1_000
+"""Letters beside those in the client's own buffer."""
 
 _SETTINGS: Settings = {
     "enable.idempotence": True,
@@ -61,7 +67,7 @@ class KafkaDeadLetters:
     spec : KafkaSpec
         Whose `dead_letters` names the topic.
     timeout : float
-        Seconds that `reject` may wait for room and `flush` for the brokers.
+        Seconds that `flush` may wait for the brokers: the service's loop stands still meanwhile.
 
     Raises
     ------
@@ -77,12 +83,19 @@ class KafkaDeadLetters:
         self._timeout = timeout
         self._trouble = Trouble(spec, ACCESS)
         self._refused: list[tuple[_Letter, KafkaError]] = []
+        self._held: list[_Letter] = []
+        """For which the client has no room."""
+        self._exists = False
+        self._told = False
         self._producer = connect(Producer, spec, self._trouble, _SETTINGS)
 
+    @property
+    def full(self) -> bool:
+        """Whether so many wait that nothing more should be read until `flush` succeeds."""
+        return len(self._held) + len(self._refused) > _MOST_WAITING
+
     def reject(self, rejected: Sequence[Rejected]) -> None:
-        """Take them into a bounded buffer; raises as `flush` does when it stays full."""
-        if len(self._refused) > _MAX_REFUSED:
-            raise explain(self._spec, self._topic, self._refused[0][1], ACCESS)
+        """Take them; they wait, however long the brokers take none."""
         for one in rejected:
             headers = {
                 "observer-reason": one.reason,
@@ -101,34 +114,58 @@ class KafkaDeadLetters:
         Raises
         ------
         Retryable
-            That takes too long; the letters stay in the buffer, so that a later flush can succeed.
+            That takes too long, or there is no such topic; the letters stay, for a later flush.
         Permanent
             The topic cannot be written to; the client is of no use any more.
         """
         if self._trouble.failure:
             raise self._trouble.failure
+        missing = not self._exists and self._look()
+        if missing and (self._held or self._refused or len(self._producer)):
+            raise missing
         # Letters that were refused get one more chance now, and those too large for the topic another.
-        for _ in range(3):
-            again, self._refused = self._refused, []
-            try:
-                while again:
-                    self._send(again[-1][0])
-                    again.pop()
-            finally:
-                self._refused += again
-            waiting = self._call(lambda: self._producer.flush(self._timeout))
-            if not self._refused:
+        for _ in range(_ROUNDS):
+            again, self._held, self._refused = [*self._held, *(one for one, _ in self._refused)], [], []
+            for letter in again:
+                self._send(letter)
+            waiting = self._call(lambda: self._producer.flush(self._timeout / _ROUNDS))
+            if not self._refused and (waiting or not self._held):
                 break
         if self._trouble.failure:
             raise self._trouble.failure
         if self._refused:
+            self._exists = False  # perhaps not any more
             raise explain(self._spec, self._topic, self._refused[0][1], ACCESS)
+        waiting += len(self._held)
         if waiting:
+            self._exists = False
             raise Retryable(
                 f"{waiting} dead letters not written to Kafka topic {self._topic} at {self._spec.brokers}"
                 f" within {self._timeout:g} s: {self._trouble.last or 'no answer'}; check that the topic"
                 " exists and the brokers run"
             )
+
+    def _look(self) -> Retryable | None:
+        """What is wrong where the brokers say that there is no such topic; it is logged once."""
+        for pause in (0.0, 0.0 if self._told else _CREATION):  # asking may have created it
+            time.sleep(pause)
+            try:
+                found = self._call(lambda: self._producer.list_topics(self._topic, _LOOK))
+            except Retryable:
+                return None  # nobody answers, which is told otherwise
+            error = found.topics[self._topic].error
+            self._exists = error is None
+            if error is None or error.name() not in UNKNOWN:
+                self._told = False
+                return None
+        missing = Retryable(
+            f"Kafka topic {self._topic} at {self._spec.brokers}, for rejected events, does not exist;"
+            " create it, or set dead_letters"
+        )
+        if not self._told:
+            log.warning("%s; nothing is saved while rejected events wait for it", missing)
+        self._told = True
+        return missing
 
     def close(self) -> None:
         """Flush, then let the letters go that no broker took."""
@@ -144,17 +181,10 @@ class KafkaDeadLetters:
         if len(letter.payload) < letter.size:
             headers = [*headers, ("observer-truncated", str(letter.size))]
         told: dict[str, Any] = {"headers": headers, "on_delivery": partial(self._delivered, letter)}
-        for _ in range(2):
-            try:
-                self._call(lambda: self._producer.produce(self._topic, letter.payload, **told))
-            except BufferError:
-                self._call(lambda: self._producer.flush(self._timeout))
-            else:
-                return
-        raise Retryable(
-            f"the buffer of dead letters for Kafka topic {self._topic} at {self._spec.brokers} stays full:"
-            f" {self._trouble.last or 'no answer'}"
-        )
+        try:
+            self._call(lambda: self._producer.produce(self._topic, letter.payload, **told))
+        except (BufferError, Retryable):
+            self._held.append(letter)
 
     def _call(self, call: Callable[[], Answer]) -> Answer:
         """Call the client; an error after which it can do nothing more is raised in our words."""

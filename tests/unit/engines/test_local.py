@@ -87,6 +87,27 @@ def test_dead_letters_are_durable_before_positions_advance(tmp_path):
     assert saved(tmp_path) == 0
 
 
+def test_reading_waits_while_too_many_dead_letters_do(tmp_path):
+    """The loop turns on, nothing is dropped, and all is read once they can be written."""
+    letters, turns = Letters(error=Retryable("there is no such topic"), most=0), []
+    with service(tmp_path, letters, checkpoint_every=0.0, retry_after=0.0) as one:
+        source = one.sources["predictions"]
+        source._logs = {0: [b"bad", *LOG[0]]}
+
+        def stopping() -> bool:
+            turns.append(source.next.get(source.partitions[0], 0))
+            if len(turns) == 8:
+                assert one.pipeline.checkpoint_number == 0
+                letters.error = None
+            return len(turns) > 20
+
+        one.run(stopping)
+        assert turns[1:8] == [10] * 7, "polled once, then held up"
+        assert source.drained
+        assert len(letters.taken) == letters.flushed == 2
+    assert saved(tmp_path) == 40
+
+
 def test_dead_letters_that_never_can_be_written_end_the_run(tmp_path):
     letters = Letters(error=Permanent("access refused"))
     with service(tmp_path, letters) as one, pytest.raises(Permanent, match="access refused"):

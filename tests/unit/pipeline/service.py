@@ -120,6 +120,11 @@ class Letters:
     taken: list[Rejected] = field(default_factory=list)
     flushed: int = 0
     error: Exception | None = None
+    most: int = 1 << 60
+
+    @property
+    def full(self) -> bool:
+        return len(self.taken) - self.flushed > self.most
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
         self.taken += rejected
