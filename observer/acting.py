@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from observer.actions.rollouts import Rollouts
 from observer.actions.shown import brief, rollout_shown, whole
 from observer.actions.targets import KnativeSpec, WebhookSpec
 from observer.actions.traffic.target import Division, TrafficTarget
+from observer.clock import passed
 from observer.config import Config
 from observer.engines.orders import Orders
 from observer.errors import Absent, ConfigError, Permanent, Retryable
@@ -62,7 +62,7 @@ class Acting:
         *,
         every: float = 1.0,
         base_url: str = "",
-        passed: Callable[[], float] | None = time.monotonic,
+        passed: Callable[[], float] | None = passed,
     ) -> None:
         self._config, self._counters, self._standings, self._now = config, counters, standings, now
         self._database, self._base_url = database, base_url

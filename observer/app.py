@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 
 from detectors.adapters import process as workers
 from observer.acting import Acting, wanted
+from observer.clock import passed
 from observer.codecs import Codec, InferenceSpec, codec, pairing
 from observer.config import Config, StreamConfig
 from observer.config.schema import LabelSourceSpec
@@ -102,14 +102,14 @@ class Service:
                     clock.now if act_by is None else act_by.now,
                     every=(pace or Pace()).act_every,
                     base_url=str(config.http.url or "").rstrip("/"),
-                    passed=time.monotonic if act_by is None else None,
+                    passed=passed if act_by is None else None,
                 )
                 self._close.callback(self.acting.close)
                 reports = (*reports, self.acting.inbox)
             self._decisions = DecisionLog()
             self.pipeline = self._pipeline((self._gauges, self.objectives, self._decisions, *reports))
             self.exporter = PrometheusExporter(self.counters, self._live)
-            heartbeat = Heartbeat(clock, _STUCK_AFTER)
+            heartbeat = Heartbeat(passed, _STUCK_AFTER)
             self._orders = Orders()
             self.engine = LocalEngine(
                 self.pipeline,
@@ -346,6 +346,11 @@ class _Each:
 
 class NoDeadLetters:
     """For sources whose rejected events are counted only."""
+
+    @property
+    def full(self) -> bool:
+        """Never."""
+        return False
 
     def reject(self, rejected: Sequence[Rejected]) -> None:
         """Let them go."""

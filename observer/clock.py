@@ -1,4 +1,4 @@
-"""The one reader of the wall clock."""
+"""The one reader of the clocks that the service goes by."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ class SystemClock:
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time()
+
+
+def passed() -> float:
+    """Seconds since some moment, whatever the clock is set to; a suspended machine does not count them."""
+    return time.monotonic()

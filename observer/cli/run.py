@@ -16,6 +16,7 @@ import click
 
 from observer import logs
 from observer.cli.group import config_option
+from observer.clock import passed
 
 if TYPE_CHECKING:
     from observer.app import Service
@@ -43,7 +44,13 @@ def until_signalled() -> Callable[[], bool]:
     return stop.is_set
 
 
-def opened(config: Config, clock: Clock, patience: float, stopping: Callable[[], bool]) -> Service:
+def opened(
+    config: Config,
+    clock: Clock,
+    patience: float,
+    stopping: Callable[[], bool],
+    passed: Callable[[], float] = passed,
+) -> Service:
     """The service; while another process holds the state, for example its predecessor that is ending, wait.
 
     Raises
@@ -55,16 +62,16 @@ def opened(config: Config, clock: Clock, patience: float, stopping: Callable[[],
     from observer.errors import Retryable
 
     log = logging.getLogger("observer")
-    until, told = clock.now() + patience, ""
+    until, told = passed() + patience, ""
     while True:
         try:
             return Service(config, clock)
         except Retryable as error:
-            if clock.now() >= until or stopping():
+            if passed() >= until or stopping():
                 raise
             if str(error) != told:
                 told = str(error)
-                log.info("%s; waiting for at most %g s", told, until - clock.now())
+                log.info("%s; waiting for at most %g s", told, until - passed())
         time.sleep(_ASK_AGAIN)
 
 

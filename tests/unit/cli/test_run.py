@@ -71,6 +71,10 @@ def test_a_second_service_waits_for_the_first_to_end(tmp_path: Path) -> None:
     second = LmdbState(config.state.path)
     with pytest.raises(Retryable, match="in use by process"):
         opened(config, SystemClock(), 600, lambda: True)
+    waited = iter((0.0, 599.0, 599.5, 600.0))
+    with pytest.raises(Retryable, match="in use by process"):
+        opened(config, SystemClock(), 600, lambda: False, lambda: next(waited))
+    assert not list(waited), "as long as time passes, whatever the clock says"
     second.close()
 
 

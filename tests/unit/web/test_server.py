@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 import observer.web.server as serving
+from observer.clock import passed
 from observer.errors import Permanent
 from observer.web.api import Heartbeat, create_app
 from observer.web.server import Server
@@ -251,19 +252,18 @@ def test_listens_on_ipv6_too():
         server.stop()
 
 
-class Clock:
-    time = 100.0
-
-    def now(self):
-        return self.time
-
-
 def test_the_heart_must_beat_within_the_limit():
-    clock = Clock()
-    heart = Heartbeat(clock, limit=30)
-    clock.time = 130
+    time = [100.0]
+    heart = Heartbeat(lambda: time[0], 30)
+    time[0] = 130
     assert heart() == (True, ())
-    clock.time = 131
+    time[0] = 131
     assert heart() == (False, ("the pipeline has not turned for 31 s; the limit is 30 s",))
     heart.beat()
+    assert heart() == (True, ())
+
+
+def test_a_clock_that_is_set_says_nothing_of_the_heart(monkeypatch):
+    heart = Heartbeat(passed, 30)
+    monkeypatch.setattr("time.time", lambda: 2e9)
     assert heart() == (True, ())
