@@ -124,6 +124,10 @@ class Data:
     rows: Mapping[str, NDArray[Any]]
     peer: Mapping[str, Mapping[str, list[float]]]
     chunks: list[_Rows]
+    sampled: int = SAMPLED
+    """Rows of a chunk."""
+    draw: int = 0
+    """Which sample of them."""
 
     @classmethod
     def of(cls, name: str) -> Data:
@@ -197,10 +201,10 @@ class Data:
     def ask(self, estimator: Estimator, at: _Rows, method: Method) -> Callable[[], list[Estimate]]:
         """The estimate of a window of these rows, already summarised."""
         predicted, scores = self.rows["analysis prediction"][at], self.scores("analysis", at)
-        sample = Sample(SAMPLED)
+        sample = Sample(self.sampled)
         of_scores = {f"{SCORE}.{name}" if name else SCORE: column for name, column in scores.items()}
         kept = {**self.features("analysis", at), **of_scores, PREDICTION: self.column(predicted)}
-        sample.update(_keys(len(at), 1 + int(at[0])), kept)
+        sample.update(_keys(len(at), 1 + int(at[0]) + self.draw), kept)
         if isinstance(estimator, RegressionEstimator):
             return partial(estimator.estimate, len(at), sample)
         table, window = estimator.table, estimator.table.zero()
@@ -284,12 +288,13 @@ def rows() -> Iterator[dict[str, Any]]:
         estimator = data.estimator()
         wanted = NAMES.get(name, {"": "accuracy", " ": "f1", "  ": "roc_auc"})
         for method in _methods(data):
-            yield from _measured(name, data, estimator, wanted, method)
+            yield from measured(name, data, estimator, wanted, method)
 
 
-def _measured(
+def measured(
     name: str, data: Data, estimator: Estimator, wanted: Mapping[str, str], method: Method
 ) -> Iterator[dict[str, Any]]:
+    """Mean absolute errors of a method on all chunks, of numbers relative; `wanted` as in `NAMES`."""
     constant = {one.name: one.value for one in estimator.constant}
     errors = {metric: _Errors() for metric in wanted.values()}
     used, seen = 0, 0
@@ -303,7 +308,7 @@ def _measured(
             one, error = said.get(metric), errors[metric]
             if one is None or one.value is None or one.low is None or one.high is None:
                 continue
-            unit = real[metric] if name == "price" else 1.0
+            unit = 1.0 if data.classes else real[metric]
             error.ours.append(abs(one.value - real[metric]) / unit)
             error.constant.append(abs(float(constant[metric] or 0) - real[metric]) / unit)
             error.inside.append(one.low <= real[metric] <= one.high)

@@ -35,6 +35,8 @@ PARTS = {
     "fifty": "judge.fifty",
     "speed": "speed.rows",
     "estimation": "estimation.rows",
+    "estimation_prices": "shifted.prices",
+    "estimation_shifts": "shifted.rows",
     "estimation_cost": "estimation.cost",
     "online": "online.rows",
     "rollout": "rollout.rollout",

@@ -26,7 +26,11 @@ from detectors.quality.metric import Metric
 from detectors.summaries.outcomes import RegressionOutcomes
 from detectors.summaries.predicted import PREDICTION
 
-FOLDS = 4
+MANY_ROWS = 20_000
+"""From more rows than these half of them teaches as much as there is, and models of more folds only cost."""
+HEAVIEST = 100
+"""Times the mean loss that a row may teach at most: a few heavier ones let the trees' steps, which are
+multiplied, overflow. The means of what is learnt and said are those of all loss."""
 FEWEST_ROWS = 200
 """Labelled reference rows without which nothing is learnt."""
 METRICS = ("mae", "rmse", "mape")
@@ -47,7 +51,7 @@ class _Target:
         What they say of the rows they were not fitted to.
     unexplained : float
         Variance of loss less `said`.
-    everywhere : float64[FOLDS]
+    everywhere : float64[folds]
         Mean of what each says of all rows.
     """
 
@@ -127,15 +131,17 @@ class DirectLoss:
         nothing = _Target(level, variance, [], loss, np.empty(0), variance, np.empty(0))
         if variance <= 0:
             return nothing
+        taught = np.minimum(loss, HEAVIEST * mean)
+        taught /= taught.mean()
         models, said, everywhere = [], np.empty_like(loss), []
-        for held in folds(len(loss), FOLDS):
-            model = boosted("loss", self._design, len(loss)).fit(matrix[~held], loss[~held] / mean)
+        for held in folds(len(loss), 4 if len(loss) <= MANY_ROWS else 2):
+            model = boosted("loss", self._design, len(loss)).fit(matrix[~held], taught[~held])
             of_all = model.predict(matrix) * mean
             said[held] = of_all[held]
             models.append((model, mean))
             everywhere.append(of_all.mean())
-        gained = float(np.mean(loss * np.log(said / mean) - (said - mean)))  # half the Poisson deviance
-        if gained <= 0:
+        gained = float(np.mean(taught * np.log(said / mean) - said / mean + 1))  # half the Poisson deviance
+        if not gained > 0:
             return nothing
         unexplained = float((loss - said).var())
         return _Target(level, variance, models, loss, said, unexplained, np.array(everywhere))
@@ -198,5 +204,6 @@ class DirectLoss:
         known = target.variance / self.rows + explained * (1 / rows - 2 / self.rows)
         # Jackknife over the folds: how the move would have been with other reference rows.
         moved = said.mean(axis=1) - target.everywhere
-        fitted = (FOLDS - 1) ** 2 / FOLDS * float(moved.var(ddof=1))
+        count = len(target.models)
+        fitted = (count - 1) ** 2 / count * float(moved.var(ddof=1))
         return value, chance + sampled + max(known, target.unexplained / self.rows) + fitted

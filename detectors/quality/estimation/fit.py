@@ -24,8 +24,10 @@ from detectors.summaries.sample import Sample
 
 PARTS = 20
 """Into which a reference is cut, in order, for the backtest."""
-ROWS = 20_000
-"""Labelled rows kept at most: with 5,000 the errors of `dle` are half as large again."""
+ROWS = 60_000
+"""Labelled rows kept at most: `dle` must know the few rows of a reference that are many in a shifted window."""
+CLASSIFIER_ROWS = 20_000
+"""The same of a classifier, where `pape` learns from them anew in every window."""
 CELLS = 4_000_000
 """The same for rows times columns."""
 
@@ -60,7 +62,7 @@ class LabelledRows:
     def sample(self, own: Mapping[str, Floats], labelled: NDArray[np.intp], most: int) -> Sample | None:
         """At most so many of the rows `labelled`, with numbers of their `own`; None for none."""
         width = len(self.features) + len(own) + 1
-        sample = Sample(min(most, ROWS, CELLS // width))
+        sample = Sample(min(most, CELLS // width))
         numbers = {name: Numbers(values) for name, values in {**own, TIME: self.order.astype(float)}.items()}
         columns: dict[str, TableColumn] = {**self.features, **numbers}
         sample.update(self.keys[labelled], {name: column.take(labelled) for name, column in columns.items()})
@@ -110,7 +112,7 @@ def _classifier(rows: LabelledRows, table: ClassTable, most: int) -> ClassifierE
             others = _merged(table, [*parts[:i], *parts[i + 1 :]], None, Skill())
             said = others.estimate(predicted)
             backtest.observe(i, said, evaluate(outcomes), others.constant)
-    return _merged(table, parts, rows.sample(own, labelled, most), backtest)
+    return _merged(table, parts, rows.sample(own, labelled, min(most, CLASSIFIER_ROWS)), backtest)
 
 
 _Part = tuple[Predicted, BinaryOutcomes | MulticlassOutcomes]
@@ -145,7 +147,7 @@ def _regression(rows: LabelledRows, center: float, most: int) -> RegressionEstim
     labelled = _labelled(np.isfinite(label) & np.isfinite(predicted))
     outcomes = RegressionOutcomes(center)
     outcomes.update(label[labelled], predicted[labelled], rows.weight[labelled])
-    kept = rows.sample({LABEL: label, PREDICTION: predicted}, labelled, most)
+    kept = rows.sample({LABEL: label, PREDICTION: predicted}, labelled, min(most, ROWS))
     estimator = RegressionEstimator(outcomes, kept, Skill(backtest=True))
     if kept is not None:
         try:

@@ -9,7 +9,7 @@ from detectors.base import Categories, DetectorError, Numbers
 from detectors.quality import evaluate
 from detectors.quality.estimation import LabelledRows, RegressionEstimator, fit, read_estimator
 from detectors.quality.estimation.design import Design
-from detectors.quality.estimation.dle import DirectLoss
+from detectors.quality.estimation.dle import MANY_ROWS, DirectLoss
 from detectors.summaries.outcomes import RegressionOutcomes
 from detectors.summaries.sample import Sample
 from tests.unit.estimation.rows import keys
@@ -69,6 +69,37 @@ def test_bands_hold_the_realised_values(known) -> None:
     assert set(inside) == {"mae", "rmse", "mape"}
     for name, held in inside.items():
         assert np.mean(held) >= 0.8, name
+
+
+def test_every_row_of_a_large_reference_teaches() -> None:
+    """Rows that are few in the reference, and most of a shifted window, are too few in a part of it."""
+    rng = np.random.default_rng(11)
+    known = fit(labelled(drawn(rng, MANY_ROWS + 4_000)), None, 40.0)
+    assert isinstance(known, RegressionEstimator)
+    assert known.rows is not None
+    assert len(known.rows) == MANY_ROWS + 4_000
+    columns, predicted, actual = drawn(rng, 4_000, 0.05)
+    real = realised(predicted, actual)
+    for one in known.estimate(4_000, sample_of(columns, predicted)):
+        assert one.value == pytest.approx(real[one.name], rel=0.1), one.name
+        assert one.low <= real[one.name] <= one.high, one.name
+
+
+def test_a_few_rows_of_huge_loss_do_not_spoil_what_is_learnt() -> None:
+    """Of squared errors of log-normal labels some are a thousand times the mean, and trees overstep."""
+
+    def heavy(rng: np.random.Generator, n: int, share: float):
+        rare, x = rng.random(n) < share, rng.normal(size=n)
+        predicted = np.exp(1 + 0.5 * x)
+        columns = {"x": Numbers(x), "group": Categories(rare.astype(np.int32), ("usual", "rare"))}
+        return columns, predicted, predicted * np.exp(np.where(rare, 0.8, 0.15) * rng.normal(size=n))
+
+    rng = np.random.default_rng(3)
+    known = DirectLoss(*heavy(rng, MANY_ROWS + 4_000, 0.02))
+    columns, predicted, actual = heavy(rng, 5_000, 0.4)
+    found = {one.name: one for one in known.estimate(columns, predicted, 5_000)}
+    assert found["rmse"].value > 0.6 * realised(predicted, actual)["rmse"]
+    assert found["rmse"].low < found["rmse"].value < found["rmse"].high
 
 
 def test_the_same_rows_teach_the_same(known) -> None:
