@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import psi as digamma
 
@@ -148,8 +149,8 @@ def _levels() -> Floats:
 class _Bridges(NamedTuple):
     """Simulated Brownian bridges B at `_levels()`."""
 
-    sizes: Floats
-    """|B|: [bridges, levels]."""
+    sizes: NDArray[np.float32]
+    """|B|: [bridges, levels]; half as many bytes to read are half the time."""
     mean: Floats
     """E|B(s)|: [levels]."""
     products: Floats
@@ -165,7 +166,8 @@ def _bridges() -> _Bridges:
     walk = np.cumsum(np.random.default_rng(_SEED).standard_normal((_BRIDGES, _LEVELS + 1)) * steps, axis=1)
     sizes = np.abs(walk[:, :-1] - u * walk[:, -1:])
     covariance = np.minimum(u[:, None], u) - u[:, None] * u
-    return _Bridges(sizes, sizes.mean(axis=0), sizes.T @ sizes / _BRIDGES, covariance)
+    mean, products = sizes.mean(axis=0), sizes.T @ sizes / _BRIDGES
+    return _Bridges(sizes.astype(np.float32), mean, products, covariance)
 
 
 def _null(parts: _Parts, n: Ints, m: Ints, level: float) -> tuple[Floats, Floats]:
@@ -185,11 +187,13 @@ def _null(parts: _Parts, n: Ints, m: Ints, level: float) -> tuple[Floats, Floats
     grid = grid.reshape(size, _LEVELS + 2)[:, 1:-1] * np.sqrt(sampling(n, m))[:, None]
     bridges = _bridges()
     square = ((grid @ bridges.products) * grid).sum(axis=1)
-    beyond = inside * (1 - 1e-9)
+    unit = np.where(inside > 0, inside, 1.0)[:, None]  # lest a distance be too large for 32 bits
+    scaled = np.minimum(grid / unit, 1e30).astype(np.float32)
+    beyond = np.where(inside > 0, np.float32(1 - 1e-6), np.float32(0.0))
     reached, p_value = np.zeros(size, np.int64), np.ones(size)
     left = np.arange(size)
     for first, end in pairwise((0, *_BLOCKS)):
-        reached[left] += (bridges.sizes[first:end] @ grid[left].T >= beyond[left]).sum(axis=0)
+        reached[left] += (bridges.sizes[first:end] @ scaled[left].T >= beyond[left]).sum(axis=0)
         p_value[left] = (1.0 + reached[left]) / (1.0 + end)
         left = left[~enough(reached[left], level, _BRIDGES)]
         if not len(left):
