@@ -25,7 +25,7 @@ from detectors.summaries.sample import Sample
 PARTS = 20
 """Into which a reference is cut, in order, for the backtest."""
 ROWS = 60_000
-"""Labelled rows kept at most: `dle` must know the few rows of a reference that are many in a shifted window."""
+"""Labelled rows kept at most: `dle` must know rows few in a reference and many in a shifted window."""
 CLASSIFIER_ROWS = 20_000
 """The same of a classifier, where `pape` learns from them anew in every window."""
 CELLS = 4_000_000
