@@ -40,7 +40,9 @@ def test_it_answers_as_sqlite_does(server, tmp_path):
         fill(writer, "churn", "page")
         fill(writer, "nul\0 and \udcff", "ticket", column="nul\0")
         writer.window(window(3, rows=7))
-        writer.objective(standing(), START + HOUR)
+        for hour in range(3):
+            writer.objective(standing(remaining=hour / 10), START + hour * HOUR)
+        writer.objective(standing("other", "fast"), START + HOUR)
         assert writer.flush(30), writer.problem
         assert writer.counts["refused"] == 0
         prune(database, HistorySpec.model_validate({"retention": "20h"}))
@@ -53,7 +55,11 @@ def test_it_answers_as_sqlite_does(server, tmp_path):
     assert one.findings() == other.findings()
     assert one.evidence("churn", "1", "inputs") == other.evidence("churn", "1", "inputs")
     assert one.quality("churn", "1") == other.quality("churn", "1")
-    assert one.objectives() == other.objectives() == [standing()]
+    assert one.objectives() == other.objectives() == [standing(remaining=0.2), standing("other", "fast")]
+    assert one.objectives("churn") == other.objectives("churn") == [standing(remaining=0.2)]
+    (*_, (identity, last)) = one.findings(limit=3)
+    assert one.findings(before=last.end, after=identity) == other.findings(before=last.end, after=identity)
+    assert one.findings(limit=3) + one.findings(before=last.end, after=identity) == one.findings()
     assert one.references() == other.references()
     for database in databases:
         database.close()

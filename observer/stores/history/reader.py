@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, and_, func, select, text, tuple_
+from sqlalchemy import Connection, Select, Table, and_, func, literal, select, text, tuple_
 
 from observer.model import (
     EvidenceReport,
@@ -22,6 +22,7 @@ from observer.stores.history.database import Database
 from observer.stores.history.nouns import decode, fit
 
 T = TypeVar("T")
+_BEGINNING = -(2**62)
 RECENT = 48
 """Windows in `VersionState.recent`."""
 
@@ -147,10 +148,21 @@ class HistoryReader:
         """Where every objective stands, by model and name."""
         table = tables.OBJECTIVES
         keys = [table.c[name] for name in ("model", "name", "version", "arm", "segment")]
-        last = select(*keys, func.max(table.c.end)).group_by(*keys)
-        last = last if model is None else last.where(table.c.model == fit(model))
-        wanted = select(table.c.data).where(tuple_(*keys, table.c.end).in_(last)).order_by(*keys)
-        return self._nouns(wanted, ObjectiveStanding)
+        whole = (*keys, table.c.end)
+        last = select(*keys, table.c.data).order_by(*(column.desc() for column in whole)).limit(1)
+        wanted = last if model is None else last.where(table.c.model == fit(model))
+        found: list[ObjectiveStanding] = []
+        # From one objective to the one before it, each a step into the primary key: none of the rows between
+        # is read, of which there are months. (SQLite would read those that equal only a part of the key.)
+        with self._database.reading() as connection:
+            row = connection.execute(wanted).one_or_none()
+            while row is not None and (model is None or row.model == fit(model)):
+                found.append(decode(row.data, ObjectiveStanding))
+                first = (*row[: len(keys)], _BEGINNING)
+                row = connection.execute(
+                    last.where(tuple_(*whole) < tuple_(*map(literal, first)))
+                ).one_or_none()
+        return found[::-1]
 
     def references(self, model: str | None = None) -> list[ReferenceState]:
         """What the windows of each version are compared with, by model."""

@@ -21,6 +21,7 @@ from observer.stores.history.reader import RECENT, HistoryReader
 from observer.stores.history.spec import HistorySpec
 from observer.stores.history.writer import HistoryWriter, prune
 from tests.unit.stores.results import HOUR, START, quality, stream, window
+from tests.unit.web.past import standing
 
 
 def never() -> float:
@@ -142,6 +143,40 @@ def test_many_streams_leave_the_raised_and_the_strongest(kept):
     assert len(found.streams) == MOST_STREAMS
     assert found.streams[0] == raised
     assert {one.subject for one in found.streams[1:]} == {f"c{i}" for i in range(451, 500)}
+
+
+def test_of_each_objective_only_the_latest_is_read(kept):
+    """Whatever there is of the past: the page asks at every look."""
+    whose = [
+        {"model": model, "name": name, "version": version, "segment": segment}
+        for model, name, version, segment in (
+            ("a", "good", "", ""), ("a", "good", "1", ""), ("a", "good", "1", "country=DE"),
+            ("a b", "good", "", ""), ("b", "fast", "", ""), ("b", "good", "", ""),
+        )
+    ]  # fmt: skip
+    steps = []
+
+    def looked() -> list[int]:
+        with kept.database.reading() as connection:
+            raw = connection.connection.dbapi_connection
+        count = [0]
+        raw.set_progress_handler(lambda: count.__setitem__(0, count[0] + 1), 1)
+        found = kept.reader.objectives()
+        steps.append(count[0])
+        raw.set_progress_handler(None, 1)
+        return [(one.model, one.name, one.version, one.segment, one.good) for one in found]
+
+    assert kept.reader.objectives() == []
+    for number in (2, 300):
+        for at in range(number):
+            for one in whose:
+                kept.writer.objective(replace(standing(), good=at, **one), START + at * HOUR)
+        assert kept.writer.flush()
+        assert looked() == [(*one.values(), number - 1) for one in whose]
+    assert [one.name for one in kept.reader.objectives("b")] == ["fast", "good"]
+    assert [one.model for one in kept.reader.objectives("a b")] == ["a b"]
+    assert kept.reader.objectives("aa") == kept.reader.objectives("c") == []
+    assert steps[1] < 1.5 * steps[0], "no step for a row of the past"
 
 
 def test_what_is_older_than_the_retention_goes_by_each_models_own_time(kept):
