@@ -85,7 +85,7 @@ class Closing:
         watermark = self.watermarks["predictions"].current(now)
         if watermark is None:
             return 0
-        closed = 0
+        closed, passed = 0, []
         for monitor in self.monitors.values():
             before = monitor.last_closed()
             # All windows of a version that begin together are due together: all events first, then segments.
@@ -94,8 +94,10 @@ class Closing:
             if watermark != END_OF_TIME:  # else more may come after all: a file that has grown
                 monitor.closed_until = max(monitor.closed_until, watermark)
             if monitor.last_closed() > before:
-                monitor.forget()
+                passed.append(monitor)
         self._mature(watermark, now)
+        for monitor in passed:  # of what became final now, too, however far event time went at once
+            monitor.forget()
         return closed
 
     def _close(self, monitor: Monitor, windows: Sequence[Window]) -> int:
