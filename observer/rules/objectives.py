@@ -73,16 +73,17 @@ def objective_groups(paper: Paper, watched: Watched, name: str, spec: ObjectiveS
     rules = alert_rules(spec, watched.spec.window.size)
     whole = spec.window if spec.calendar is None else _CALENDAR_DAYS[spec.calendar] * DAY
     windows = [window for window in burn_windows(spec, rules) if window != whole]
-    title = f"observer-slo-{model}-{name}" if model else f"observer-slos-{name}"
+    # No name of an objective holds a slash or a space: no two groups have one name, which Prometheus refuses.
+    title = f"observer-slo-{model}/{name}" if model else f"observer-slos/{name}"
     return [
         # The whole window is read at once, so that it is weighted by traffic, and seldom.
-        group(f"{title}-period", [_rate(subject, whole)], duration(min(whole // 360, SELDOM))),
+        group(f"{title} period", [_rate(subject, whole)], duration(min(whole // 360, SELDOM))),
         # In one group rules are evaluated in their order: alerts see the rates of the same moment.
         group(
             title,
             [
                 *(_rate(subject, window) for window in windows),
-                *_meta(subject, spec, windows[0], whole),
+                *_meta(subject, spec, min(windows, default=whole), whole),
                 *_alerts(paper, subject, spec, rules),
             ],
         ),
@@ -159,7 +160,7 @@ def _alerts(paper: Paper, subject: _Subject, spec: ObjectiveSpec, rules: tuple[A
                 severity,
                 "objective",
                 f"{about}: the error budget of {name} burns too fast",
-                f"{{{{ $value | humanizePercentage }}}} are bad, {1 - spec.target:.4g} may be; alerts at "
+                f"{{{{ $value | humanizePercentage }}}} are bad, {100 * (1 - spec.target):.4g}% may be; alerts at "
                 f"{spans}. {_left(subject, remaining)}",
                 {**where, "sloth_severity": severity, **sloth},
             )

@@ -79,6 +79,25 @@ def test_objectives_of_models_that_nobody_named_have_rules_too(tmp_path):
     assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "learnt.yaml"))
 
 
+STREAMS = "\n".join(LEARNT.strip().splitlines()[:2])
+CORRECT = "{indicator: {type: correct}, target: 0.99}"
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        f"{{a-b: {{objectives: {{c: {CORRECT}}}}}, a: {{objectives: {{b-c: {CORRECT}}}}}}}",
+        f"{{a: {{objectives: {{x: {CORRECT}, x-period: {CORRECT}, period: {CORRECT}}}}}, a/x: {{}}}}",
+        "{a: {objectives: {short: {indicator: {type: correct}, target: 0.99, window: 5m}}}}",
+    ],
+    ids=["a dash in a name", "the name of a period", "no longer than the shortest rate"],
+)
+def test_prometheus_takes_objectives_of_any_name_and_window(tmp_path, models):
+    (tmp_path / "observer.yaml").write_text(f"{STREAMS}\nmodels: {models}\n")
+    (tmp_path / "rules.yaml").write_text(write(load(tmp_path / "observer.yaml"), thresholds()))
+    assert "SUCCESS" in promtool("check", "rules", str(tmp_path / "rules.yaml"))
+
+
 def test_every_alert_says_what_a_person_needs():
     for alert in every("alert"):
         assert alert["labels"]["severity"] in {"page", "ticket"}
