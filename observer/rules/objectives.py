@@ -160,8 +160,8 @@ def _alerts(paper: Paper, subject: _Subject, spec: ObjectiveSpec, rules: tuple[A
                 severity,
                 "objective",
                 f"{about}: the error budget of {name} burns too fast",
-                f"{{{{ $value | humanizePercentage }}}} are bad, {100 * (1 - spec.target):.4g}% may be; alerts at "
-                f"{spans}. {_left(subject, remaining)}",
+                f"{{{{ $value | humanizePercentage }}}} are bad, {100 * (1 - spec.target):.4g}% may be; "
+                f"alerts at {spans}. {_left(subject, remaining)}",
                 {**where, "sloth_severity": severity, **sloth},
             )
         )
