@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from benchmarks.judge import table_of
 from benchmarks.real_streams import _multiflow
 from detectors.base import Categories, Column, Numbers
 from detectors.quality import evaluate
@@ -32,6 +33,7 @@ from detectors.quality.estimation import (
     LabelledRows,
     Method,
     RegressionEstimator,
+    estimate,
     fit,
 )
 from detectors.summaries.outcomes import RegressionOutcomes, score_edges
@@ -204,9 +206,15 @@ class Data:
         sample = Sample(self.sampled)
         of_scores = {f"{SCORE}.{name}" if name else SCORE: column for name, column in scores.items()}
         kept = {**self.features("analysis", at), **of_scores, PREDICTION: self.column(predicted)}
-        sample.update(_keys(len(at), 1 + int(at[0]) + self.draw), kept)
+        keys = _keys(len(at), 1 + int(at[0]) + self.draw)
+        sample.update(keys, kept)
         if isinstance(estimator, RegressionEstimator):
-            return partial(estimator.estimate, len(at), sample)
+            every = np.arange(len(self.rows["reference label"]))
+            told = self.column(self.rows["reference prediction"])
+            layout = table_of({**self.features("reference", every), PREDICTION: told})
+            summary = replace(layout, sample_size=self.sampled).zero()
+            summary.update(summary.table.encode(keys, kept))
+            return partial(estimate, estimator, summary)
         table, window = estimator.table, estimator.table.zero()
         codes = table.codes(self.column(predicted))
         window.update(table.encode(codes, table.scores(scores, len(at))))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from detectors.base import Column, DetectorError, Floats
 from detectors.quality.estimation.design import Design, boosted, folds, one_thread
 from detectors.quality.estimation.estimate import DEVIATIONS, Estimate, between, unknown, within
+from detectors.quality.estimation.margins import Margins
 from detectors.quality.estimation.skill import Skill
 from detectors.quality.metric import Metric
 from detectors.summaries.outcomes import RegressionOutcomes
@@ -146,7 +147,9 @@ class DirectLoss:
         unexplained = float((loss - said).var())
         return _Target(level, variance, models, loss, said, unexplained, np.array(everywhere))
 
-    def estimate(self, columns: Mapping[str, Column], predicted: Floats, n: int) -> list[Estimate]:
+    def estimate(
+        self, columns: Mapping[str, Column], predicted: Floats, n: int, margins: Margins | None = None
+    ) -> list[Estimate]:
         """MAE, RMSE and MAPE of a window.
 
         Parameters
@@ -155,14 +158,20 @@ class DirectLoss:
             Features and predictions of sampled rows of the window.
         n : int
             Rows of the window in all.
+        margins : Margins, optional
+            What else is known of these; used where every sampled row has a prediction.
         """
         kept = np.flatnonzero(np.isfinite(predicted))
         if len(kept) < 2:
             return [unknown(name, "dle", n, "no rows of the window were sampled") for name in METRICS]
         n = max(n, len(kept))
+        if margins is None or len(kept) < len(predicted):
+            margins = Margins.none(len(kept))
         matrix = self._matrix({name: c.take(kept) for name, c in columns.items()}, predicted[kept])
         with one_thread():
-            found = {name: self._expected(target, matrix, n) for name, target in self._targets.items()}
+            found = {
+                name: self._expected(target, matrix, n, margins) for name, target in self._targets.items()
+            }
         squared, variance = found["rmse"]
         reach = DEVIATIONS * math.sqrt(variance)
         value, low, high = (math.sqrt(max(x, 0.0)) for x in (squared, squared - reach, squared + reach))
@@ -191,16 +200,16 @@ class DirectLoss:
                 constant.append(Metric(name, values[2], None, len(rows)))
             skill.observe(start, estimates, realised, constant)
 
-    def _expected(self, target: _Target, matrix: Floats, n: int) -> tuple[float, float]:
+    def _expected(self, target: _Target, matrix: Floats, n: int, margins: Margins) -> tuple[float, float]:
         """The mean loss of a window of n rows, and the variance of realised less estimated."""
         if not target.models:
             return target.level, target.variance * (1 / n + 1 / self.rows)
         said = np.stack([model.predict(matrix) * unit for model, unit in target.models])
-        value = max(target.level + float(said.mean() - target.said.mean()), 0.0)
-        explained, m, rows = float(target.said.var()), len(matrix), len(target.said)
+        mean, sampled = margins.mean(said.mean(axis=0), n)
+        value = max(target.level + mean - float(target.said.mean()), 0.0)
+        explained, rows = float(target.said.var()), len(target.said)
         # Losses scatter in proportion to their size.
         chance = target.unexplained * (value / target.level) ** 2 / n
-        sampled = float(said.mean(axis=0).var()) * (1 / m - 1 / n)
         known = target.variance / self.rows + explained * (1 / rows - 2 / self.rows)
         # Jackknife over the folds: how the move would have been with other reference rows.
         moved = said.mean(axis=1) - target.everywhere

@@ -18,6 +18,7 @@ from detectors.quality.estimation.cbpe_multiclass import (
 from detectors.quality.estimation.dle import METRICS, DirectLoss
 from detectors.quality.estimation.estimate import Estimate, Method, unknown
 from detectors.quality.estimation.isotonic import Calibration
+from detectors.quality.estimation.margins import Margins
 from detectors.quality.estimation.pape import domain_weights, effective_rows
 from detectors.quality.estimation.skill import Skill
 from detectors.quality.metric import Metric
@@ -163,12 +164,12 @@ class RegressionEstimator:
             raise DetectorError(self._loss)
         return self._loss
 
-    def estimate(self, n: int, sample: Sample | None) -> list[Estimate]:
+    def estimate(self, n: int, sample: Sample | None, margins: Margins | None = None) -> list[Estimate]:
         """The metrics of a window of n rows, some of which are sampled: features and `@prediction`."""
         if sample is None or not len(sample):
             return [unknown(name, "dle", n, "no rows of the window were sampled") for name in METRICS]
         try:
-            return self.loss.estimate(_features(sample), _values(sample, PREDICTION), n)
+            return self.loss.estimate(_features(sample), _values(sample, PREDICTION), n, margins)
         except DetectorError as error:
             return [unknown(name, "dle", n, str(error)) for name in METRICS]
 
@@ -183,7 +184,7 @@ Estimator: TypeAlias = ClassifierEstimator | RegressionEstimator
 def estimate(estimator: Estimator, window: TableSummary, method: Method = "cbpe") -> list[Estimate]:
     """The metrics of a window, summarised under the reference's table; `method` is a classifier's."""
     if isinstance(estimator, RegressionEstimator):
-        return estimator.estimate(window.n, window.sample)
+        return estimator.estimate(window.n, window.sample, Margins.of(window))
     if window.predicted is None:
         raise ValueError("a summary without the classifier's predictions")
     return estimator.estimate(window.predicted, window.sample, method)
