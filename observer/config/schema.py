@@ -34,6 +34,7 @@ from observer.exporters.alertmanager import AlertmanagerSpec
 from observer.judge import Attention, JudgeSpec
 from observer.model import Stream
 from observer.pipeline.spec import FeatureSpec, LearnSpec, ModelSpec
+from observer.segments import OTHER
 from observer.slo import ObjectiveSpec
 from observer.sources.batch.spec import FeastLabelsSpec, TableSpec
 from observer.sources.files import FilesSpec
@@ -169,13 +170,18 @@ class ModelConfig(ModelSpec):
 
     def wrong_objectives(self) -> list[str]:
         """What is wrong with objectives that another model might have."""
-        known = {spec.dimension for spec in self.segments}
+        known = {spec.dimension: spec.names({}) for spec in self.segments}
         wrong = []
         for name, spec in self.objectives.items():
-            kind, dimension = spec.indicator.type, spec.segment.partition("=")[0]
+            kind, (dimension, _, value) = spec.indicator.type, spec.segment.partition("=")
             if dimension and dimension not in known:
                 told = ", ".join(sorted(known)) or "none, since the model has no segments"
                 wrong.append(f"objectives.{name}.segment: no dimension {dimension!r}; accepted: {told}")
+            elif dimension and known[dimension] and value not in (*known[dimension], OTHER):
+                told = ", ".join((*known[dimension], OTHER))
+                wrong.append(f"objectives.{name}.segment: no {value!r} of {dimension}; accepted: {told}")
+            for selector in spec.meaningless:
+                wrong.append(f"objectives.{name}.{selector}: not with {spec.indicator.words}; leave it out")
             if (self.task == "regression" and kind == "correct") or (
                 self.task in ("binary", "multiclass") and kind == "error_within"
             ):

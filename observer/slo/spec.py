@@ -235,3 +235,14 @@ class ObjectiveSpec(_Section):
         return isinstance(self.indicator, CONDITIONS) or (
             isinstance(self.indicator, Correct) and self.indicator.basis == "estimated"
         )
+
+    @property
+    def meaningless(self) -> list[str]:
+        """Selectors that are given although the indicator knows no such predictions: nothing would count."""
+        if isinstance(self.indicator, Freshness):
+            unknown = ["version", "arm", "segment"]
+        elif isinstance(self.indicator, Drift) or getattr(self.indicator, "basis", "") == "estimated":
+            unknown = ["arm"]
+        else:
+            unknown = []
+        return [name for name in unknown if getattr(self, name)]

@@ -214,3 +214,30 @@ def test_a_configuration_tells_what_does_not_fit_it(tmp_path):
         load(path)
     assert "churn.right is an objective of models.churn too" in str(error.value)
     assert "no dimension 'country'; accepted: region" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [
+        ("indicator: {type: freshness, within: 1h}, version: '3'", "good.version: not with moments"),
+        ("indicator: {type: freshness, within: 1h}, segment: country=DE", "good.segment: not with moments"),
+        ("indicator: {type: drift}, arm: champion", "good.arm: not with windows with drift"),
+        ("indicator: {type: correct, basis: estimated}, arm: champion", "good.arm: not with predictions"),
+        ("indicator: {type: correct}, segment: country=IT", "no 'IT' of country; accepted: DE, FR, other"),
+        ("indicator: {type: correct}, segment: 'age=<4'", "no '<4' of age; accepted: <30, >=30, other"),
+        ("indicator: {type: correct}, segment: plan=gold, arm: champion, version: '3'", ""),
+        ("indicator: {type: correct}, segment: country=other", ""),
+    ],
+)
+def test_an_objective_that_would_count_nothing_is_refused(tmp_path, objective, told):
+    path = tmp_path / "observer.yaml"
+    segments = "[{tag: country, values: [DE, FR]}, {feature: age, bins: [30]}, {tag: plan}]"
+    path.write_text(
+        "predictions: {type: files, path: p.jsonl}\n"
+        f"models: {{m: {{segments: {segments}, objectives: {{good: {{{objective}, target: 0.9}}}}}}}}\n"
+    )
+    if not told:
+        assert load(path).models["m"].objectives["good"].segment
+        return
+    with pytest.raises(ConfigError, match=told):
+        load(path)
