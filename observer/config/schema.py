@@ -180,8 +180,10 @@ class ModelConfig(ModelSpec):
             elif dimension and known[dimension] and value not in (*known[dimension], OTHER):
                 told = ", ".join((*known[dimension], OTHER))
                 wrong.append(f"objectives.{name}.segment: no {value!r} of {dimension}; accepted: {told}")
-            for selector in spec.meaningless:
-                wrong.append(f"objectives.{name}.{selector}: not with {spec.indicator.words}; leave it out")
+            wrong += [
+                f"objectives.{name}.{selector}: not with {spec.indicator.words}; leave it out"
+                for selector in spec.meaningless
+            ]
             if (self.task == "regression" and kind == "correct") or (
                 self.task in ("binary", "multiclass") and kind == "error_within"
             ):
