@@ -40,6 +40,33 @@ def test_alerts_go_by_severity_and_owner(severity, owner, receiver):
     assert amtool("config", "routes", "test", f"--config.file={SAMPLE}", *labels) == receiver
 
 
+def muted(target: dict[str, str], source: dict[str, str]) -> bool:
+    """Whether the sample mutes an alert while the other fires."""
+
+    def fits(matchers: list[str], labels: dict[str, str]) -> bool:
+        parts = [re.fullmatch(r"(\w+) (=|!=|=~) (.*)", one) for one in matchers]
+        return all(
+            (re.fullmatch(value.strip('"'), labels.get(name, "")) is not None) == (op != "!=")
+            for name, op, value in (part.groups() for part in parts if part is not None)
+        )
+
+    return any(
+        fits(rule["source_matchers"], source)
+        and fits(rule["target_matchers"], target)
+        and all(source.get(name, "") == target.get(name, "") for name in rule.get("equal", ()))
+        for rule in yaml.safe_load(SAMPLE.read_text())["inhibit_rules"]
+    )
+
+
+def test_a_page_mutes_the_tickets_of_its_model_but_no_action_that_waits_for_approval():
+    page = {"alertname": "ObserverBudgetBurn", "severity": "page", "category": "objective", "model": "churn"}
+    ticket = {"alertname": "ObserverDrift", "severity": "ticket", "category": "drift", "model": "churn"}
+    waiting = {"alertname": "ObserverAction", "severity": "ticket", "model": "churn", "action": "rollback"}
+    assert muted(ticket, page)
+    assert not muted({**ticket, "model": "fraud"}, page)
+    assert not muted(waiting, page)
+
+
 def test_the_operators_form_says_the_same():
     def plain(value: Any) -> Any:
         """As alertmanager.yml has it: names with underscores, matchers as texts."""
