@@ -217,9 +217,11 @@ def _note(
     except ValidationError as error:
         problems += [f"{place}: {_told(item)}" for item in error.errors()]
         return
-    if one.metadata.name in known[kind]:
+    # Nothing refers to an SLO, and each model may have one of a name.
+    name = f"{one.metadata.name} {one.spec.service}" if kind == "SLO" else one.metadata.name
+    if name in known[kind]:
         problems.append(f"{place}: {kind} {one.metadata.name!r} is given twice")
-    known[kind][one.metadata.name] = (place, one)
+    known[kind][name] = (place, one)
 
 
 def _told(item: Any) -> str:

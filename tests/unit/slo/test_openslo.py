@@ -206,6 +206,24 @@ def test_a_configuration_takes_them_and_gives_them_back(tmp_path):
     assert list(read([tmp_path / "all.yaml"])["churn"]) == ["fast", "right"]
 
 
+def test_two_models_may_have_an_objective_of_one_name(tmp_path):
+    path = tmp_path / "observer.yaml"
+    right = "{objectives: {right: {indicator: {type: correct}, target: 0.9}}}"
+    path.write_text(
+        f"predictions: {{type: files, path: p.ndjson}}\nmodels: {{churn: {right}, fraud: {right}}}\n"
+    )
+    ran = CliRunner().invoke(command, ["-c", str(path)])
+    (tmp_path / "all.yaml").write_text(ran.output)
+    found = read([tmp_path / "all.yaml"])
+    assert {model: list(objectives) for model, objectives in found.items()} == {
+        "churn": ["right"],
+        "fraud": ["right"],
+    }
+    (tmp_path / "all.yaml").write_text(ran.output + "---\n" + ran.output)
+    with pytest.raises(ConfigError, match="SLO 'right' is given twice"):
+        read([tmp_path / "all.yaml"])
+
+
 def test_a_configuration_tells_what_does_not_fit_it(tmp_path):
     written(tmp_path, SLO)
     path = tmp_path / "observer.yaml"
