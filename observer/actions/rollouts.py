@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from observer.actions.base import Approval, Kind, Order
 from observer.actions.cohorts import Pairs
-from observer.actions.engine import SELF, ActionEngine
+from observer.actions.engine import SELF, ActionEngine, backoff
 from observer.actions.gate import Gate, WebGate
 from observer.actions.ledger import Action
 from observer.actions.rollout import Rollout
@@ -105,7 +105,7 @@ class Rollouts:
         for key, value in self.states.scan(PREFIX):
             rollout = Rollout.from_bytes(value)
             running = self._add(rollout)
-            own = [a for a in self.engine.ledger.actions.values() if a.order.why.get("rollout") == rollout.id]
+            own = self._own(rollout)
             running.last_order = own[-1].id if own else ""
             log.info("rollout goes on: key=%s share=%g", key, rollout.share)
 
@@ -273,6 +273,9 @@ class Rollouts:
                 continue
             self._look(running, now)
             step = self._gated(running, self._guarded(model, now, running.drift, page, rollout), now)
+            refused = self._refused(running, now) if step.verb == "rollback" else ""
+            if refused:
+                step = Step("wait", rollout.share, "held", refused, rollout.shadow)
             said = f"{step.verb} {step.reason}: {step.detail}"
             if said != running.said:
                 running.said = said
@@ -321,6 +324,22 @@ class Rollouts:
             running.asked = (now, why)
         return Step("wait", rollout.share, "gate_closed", f"the gate is closed: {why}") if why else step
 
+    def _refused(self, running: _Running, now: float) -> str:
+        """Why a roll-back that failed is not ordered again now; "" when it may be."""
+        last = self.engine.ledger.actions.get(running.last_order)
+        if last is None or last.order.kind != "rollback" or last.state != "failed":
+            return ""
+        if last.rows[-1].data.get("foreign"):
+            return f"a roll-back was undone by somebody else, a person decides: {last.detail}"
+        failed = [one for one in self._own(running.rollout) if one.order.kind == "rollback"]
+        passed = now - last.rows[-1].at
+        return f"a roll-back failed: {last.detail}" if 0 <= passed < backoff(len(failed) - 1) else ""
+
+    def _own(self, rollout: Rollout) -> list[Action]:
+        """Its actions, in the order of their intents."""
+        every = self.engine.ledger.actions.values()
+        return [action for action in every if action.order.why.get("rollout") == rollout.id]
+
     def _settled(self, running: _Running, action: Action, now: float, page: str) -> bool:
         """Whether the last order has ended, and what that means for the rollout."""
         rollout = running.rollout
@@ -350,8 +369,7 @@ class Rollouts:
         reached = ("attempted", "accepted")
         return any(
             row.event in reached
-            for action in self.engine.ledger.actions.values()
-            if action.order.why.get("rollout") == rollout.id
+            for action in self._own(rollout)
             for row in action.rows
         )
 
