@@ -17,7 +17,7 @@ from observer.actions.rollout_spec import GateSpec, RolloutSpec
 from observer.actions.spec import GuardSpec
 from observer.actions.steps import Result, Step
 from observer.actions.traffic.target import Division
-from observer.errors import ConfigError
+from observer.errors import ConfigError, ObserverError
 from observer.logs import decision
 from observer.model import QualityReport, WindowReport
 
@@ -256,55 +256,71 @@ class Rollouts:
     def tick(self, now: float, burning: Mapping[tuple[str, str], str]) -> None:
         """Take every rollout one step further; `burning` is what burns, by model and version."""
         for model, running in self._running.items():
-            rollout = running.rollout
-            if rollout.result:
-                continue
-            changed = False
-            page = running.page or burning.get((model, rollout.challenger), "")
-            if rollout.paused != "foreign_change":
-                for cohort in running.pairs.cohorts(rollout.share, running.verified):
-                    changed |= rollout.observe(cohort, now)
-                for window in running.pairs.windows(rollout.drawn, running.verified):
-                    changed |= rollout.answered(window)
-            if changed:
-                self._save(rollout)
-            action = self.engine.ledger.actions.get(running.last_order)
-            if action is not None and not self._settled(running, action, now, page):
-                continue
-            self._look(running, now)
-            step = self._gated(running, self._guarded(model, now, running.drift, page, rollout), now)
-            refused = self._refused(running, now) if step.verb == "rollback" else ""
-            if refused:
-                step = Step("wait", rollout.share, "held", refused, rollout.shadow)
-            said = f"{step.verb} {step.reason}: {step.detail}"
-            if said != running.said:
+            page = running.page or burning.get((model, running.rollout.challenger), "")
+            try:
+                if not running.rollout.result:
+                    self._turn(running, now, page)
+            except ObserverError:  # of the store: nothing can be done before it is back
+                raise
+            except Exception as error:
+                said = f"wait held: a fault of the service: {error!r}"[:300]
+                if said != running.said:
+                    log.exception("rollout: model=%s", model)
                 running.said = said
-                decision(
-                    log,
-                    f"rollout {step.verb}",
-                    id=rollout.id,
-                    model=model,
-                    share=rollout.share,
-                    reason=step.reason,
-                    detail=step.detail,
-                )
-            if step.verb == "pause":
-                self._pause(rollout, step.reason, now)
-            elif step.verb == "finish":
-                self._end(rollout, "promoted", now)
-            if step.verb in KINDS:
-                running.asked = (0.0, "")
-                self._order(running, step, now, SELF)
 
-    def _guarded(self, model: str, now: float, drift: bool, page: str, rollout: Rollout) -> Step:
+    def _turn(self, running: _Running, now: float, page: str) -> None:
+        rollout = running.rollout
+        changed = False
+        if rollout.paused != "foreign_change":
+            for cohort in running.pairs.cohorts(rollout.share, running.verified):
+                changed |= rollout.observe(cohort, now)
+            for window in running.pairs.windows(rollout.drawn, running.verified):
+                changed |= rollout.answered(window)
+        if changed:
+            self._save(rollout)
+        action = self.engine.ledger.actions.get(running.last_order)
+        if action is not None and not self._settled(running, action, now, page):
+            return
+        self._look(running, now)
+        step = self._gated(running, self._guarded(running, now, page), now)
+        refused = self._refused(running, now) if step.verb == "rollback" else ""
+        if refused:
+            step = Step("wait", rollout.share, "held", refused, rollout.shadow)
+        said = f"{step.verb} {step.reason}: {step.detail}"
+        if said != running.said:
+            running.said = said
+            decision(
+                log,
+                f"rollout {step.verb}",
+                id=rollout.id,
+                model=rollout.model,
+                share=rollout.share,
+                reason=step.reason,
+                detail=step.detail,
+            )
+        if step.verb == "pause":
+            self._pause(rollout, step.reason, now)
+        elif step.verb == "finish":
+            self._end(rollout, "promoted", now)
+        if step.verb in KINDS:
+            running.asked = (0.0, "")
+            self._order(running, step, now, SELF)
+
+    def _guarded(self, running: _Running, now: float, page: str) -> Step:
         """What to do, within what holds all of the model's actions back; going back always may."""
-        guards = self.guards(model)
+        rollout = running.rollout
+        guards = self.guards(rollout.model)
         step = rollout.decide(
-            now, drift=drift, page=page, largest_step=guards.largest_step, maturity=self.maturity
+            now, drift=running.drift, page=page, largest_step=guards.largest_step, maturity=self.maturity
         )
         if step.verb not in KINDS:
             return step
-        frozen = guards.frozen(self.local(model, now))
+        if rollout.spec.target not in self.engine.targets:
+            gone = f"target {rollout.spec.target} is not configured any more"
+            if rollout.paused != gone:
+                self._pause(rollout, gone, now)
+            return Step("wait", rollout.share, "held", gone, rollout.shadow)
+        frozen = guards.frozen(self.local(rollout.model, now))
         if guards.dry_run:
             return Step("wait", rollout.share, "dry_run", f"would {step.verb}: {step.detail}")
         if frozen and step.verb != "rollback":
@@ -367,11 +383,7 @@ class Rollouts:
     def _ever_set(self, rollout: Rollout) -> bool:
         """Whether anything of it may have reached the platform."""
         reached = ("attempted", "accepted")
-        return any(
-            row.event in reached
-            for action in self._own(rollout)
-            for row in action.rows
-        )
+        return any(row.event in reached for action in self._own(rollout) for row in action.rows)
 
     def _look(self, running: _Running, now: float) -> None:
         """Notice that somebody else changed the share, and stop rather than fight."""

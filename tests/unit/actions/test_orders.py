@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from observer.actions.base import Foreign, Order
+import pytest
+
+from observer.actions.base import Order
 from observer.actions.ledger import Action
-from observer.errors import Permanent
+from observer.actions.traffic.target import Division
+from observer.errors import ConfigError, Permanent
 from tests.unit.actions.fakes import NOW
 from tests.unit.actions.world import HOUR, World, burning
 
@@ -65,3 +68,42 @@ def test_a_roll_back_that_somebody_else_undoes_is_not_fought_over() -> None:
     world.control.rollouts.resume("credit", "ann", NOW + 3 * HOUR)
     _turn(world, 3 * HOUR, 3 * HOUR + 30)
     assert world.splitter.share == 0
+
+
+def test_a_target_that_is_configured_no_more_pauses_its_rollout_and_nothing_else() -> None:
+    world = World()
+    for model in ("credit", "fraud"):
+        world.control.rollouts.start(model, "v1", "v2", NOW)
+    world.hours(1, 2, 0.0)
+    del world.control.engine.targets["serving"]  # type: ignore[attr-defined]
+    world.standings = [burning("v2")]
+    _turn(world, 2 * HOUR, 2 * HOUR + 100)
+    rollout = world.control.rollouts.of("credit")
+    assert rollout.paused == "target serving is not configured any more"
+    noted = world.control.engine.ledger.notes[rollout.id]
+    assert [row.event for row in noted] == ["rollout_started", "rollout_paused"]
+    assert world.control.rollouts.all()[1][1].startswith("wait"), "the other model's goes on"
+    assert _of_kind(world, "rollback") == []
+    with pytest.raises(ConfigError, match="serving"):
+        world.control.rollouts.abort("credit", "ann", NOW + 3 * HOUR)
+
+
+def test_an_object_that_cannot_be_read_for_a_fault_holds_up_its_own_rollout_only() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.control.rollouts.start("fraud", "v1", "v2", NOW)
+    read = world.control.rollouts.read
+    faults = [KeyError("weight")]
+
+    def faulty(name: str) -> Division | None:
+        if faults:
+            raise faults.pop()
+        return read(name)
+
+    world.control.rollouts.read = faulty
+    world.control.tick(NOW)
+    said = dict(zip(("credit", "fraud"), (said for _, said in world.control.rollouts.all()), strict=True))
+    assert said["credit"] == "wait held: a fault of the service: KeyError('weight')"
+    assert said["fraud"].startswith("advance")
+    world.control.tick(NOW + 1)
+    assert len(_of_kind(world, "set_weights")) == 2
