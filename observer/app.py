@@ -88,8 +88,9 @@ class Service:
             self.join = _join(config, self.state)
             self.pairing = pairing(config.predictions.encoding, config.limits, self.state)
             self.objectives = Objectives(self._wanted, self.state, self.counters)
-            self.history = Keeper(config.history, config.state.path, clock.now) if serve else None
-            if self.history is not None:
+            self.history: Keeper | None = None
+            if serve:
+                self.history = Keeper(config.history, config.state.path, clock.now, self._objectives)
                 self._close.callback(self.history.close)
                 reports = (*reports, self.history.reports)
             self.acting: Acting | None = None
@@ -228,6 +229,10 @@ class Service:
     def _wanted(self, model: str) -> Wanted:
         spec = self.config.model(model)
         return Wanted(spec.objectives, spec.window.size)
+
+    def _objectives(self, model: str) -> set[tuple[str, ...]]:
+        every = self.config.model(model).objectives.items()
+        return {(name, spec.version or "", spec.arm or "", spec.segment) for name, spec in every}
 
     def _codec(self, stream: Stream, schemas: Mapping[str, Schema]) -> Codec:
         config = self.config

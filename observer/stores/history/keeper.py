@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from observer.errors import ObserverError
@@ -22,17 +22,24 @@ _STEP = 300_000
 class Keeper:
     """Owns database, writer and reader.
 
-    A database that cannot be had now stops nothing: the writer tries again, and `problem` tells.
+    A database that cannot be had now stops nothing: the writer tries again, and `problem` tells. `objectives`
+    are those of a model that the reader shows; all without.
     """
 
-    def __init__(self, spec: HistorySpec, folder: Path, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        spec: HistorySpec,
+        folder: Path,
+        now: Callable[[], float],
+        objectives: Callable[[str], Container[tuple[str, ...]]] | None = None,
+    ) -> None:
         self.database = Database(spec.address(folder))
         try:
             self.database.prepare()
         except ObserverError as error:
             log.warning("history: %s", error)
         self.reports = HistoryWriter(self.database, spec, now)
-        self.reader = HistoryReader(self.database)
+        self.reader = HistoryReader(self.database, objectives)
         self._known: dict[tuple[str, ...], object] = {}
 
     def know(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, Table, and_, func, literal, select, text, tuple_
@@ -28,10 +28,20 @@ RECENT = 48
 
 
 class HistoryReader:
-    """The port `History`, for any thread; every method raises `Retryable` when the database fails."""
+    """The port `History`, for any thread; every method raises `Retryable` when the database fails.
 
-    def __init__(self, database: Database) -> None:
+    Parameters
+    ----------
+    current : callable, optional
+        Model -> name, version, arm and segment of each objective that it has now: the last word of one that
+        it has no more, which may be that it pages, would stand until it is old.
+    """
+
+    def __init__(
+        self, database: Database, current: Callable[[str], Container[tuple[str, ...]]] | None = None
+    ) -> None:
         self._database = database
+        self._current = current
 
     def revision(self) -> int:
         """Grows whenever anything was written."""
@@ -162,7 +172,12 @@ class HistoryReader:
                 row = connection.execute(
                     last.where(tuple_(*whole) < tuple_(*map(literal, first)))
                 ).one_or_none()
-        return found[::-1]
+        current = self._current
+        return [
+            one
+            for one in reversed(found)
+            if current is None or (one.name, one.version, one.arm, one.segment) in current(one.model)
+        ]
 
     def references(self, model: str | None = None) -> list[ReferenceState]:
         """What the windows of each version are compared with, by model."""

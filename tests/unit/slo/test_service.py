@@ -9,7 +9,18 @@ import pytest
 from observer.app import Service
 from observer.metrics import catalog
 from observer.model import ObjectiveStanding
-from tests.unit.pipeline.service import START, config, event, label, payloads, reference, run
+from tests.unit.pipeline.service import (
+    START,
+    Letters,
+    MemorySource,
+    Ticking,
+    config,
+    event,
+    label,
+    payloads,
+    reference,
+    run,
+)
 
 WINDOW = 600_000
 
@@ -162,3 +173,23 @@ def test_a_service_without_objectives_says_nothing(tmp_path):
     found, ran = standings(settings.model_copy(update={"models": {"m": plain}}), events(4))
     assert found == {}
     assert ran.count(catalog.SLO_EVENTS) == {}
+
+
+def test_an_objective_that_the_configuration_has_no_more_is_not_shown(tmp_path):
+    """What was said of it last may be that it pages."""
+    bad = {"indicator": {"type": "latency", "within": "1ms"}, "target": 0.99}
+    log = payloads([event(i, START + i * 1_000, latency_ms=9) for i in range(100)])
+
+    def shown(objectives) -> list[tuple[str, str]]:
+        settings = config(tmp_path, models={"m": {"objectives": objectives}}, http={"port": 0})
+        source = MemorySource("predictions", {0: log}, seed=1)
+        letters = {"predictions": Letters()}
+        with Service(settings, Ticking(), sources={"predictions": source}, dead_letters=letters) as service:
+            service.run(lambda: source.drained)
+            assert service.history is not None
+            assert service.history.reports.flush()
+            return [(one.name, one.severity) for one in service.history.reader.objectives()]
+
+    assert shown({"fast": bad, "gone": bad}) == [("fast", "page"), ("gone", "page")]
+    assert shown({"fast": bad}) == [("fast", "page")]
+    assert shown({}) == []
