@@ -153,11 +153,10 @@ class Alertmanagers:
     def _tell(self, member: _Member, told: Sequence[Mapping[str, Any]]) -> None:
         before = member.down
         member.down = ""
-        if told:
-            try:
-                member.api.post("/api/v2/alerts", told)
-            except (Retryable, Unclear, Permanent) as error:  # told again anyway: the same alert is the same
-                member.down = str(error)[:300]
+        try:
+            member.api.post("/api/v2/alerts", told)  # none, too: else nobody knows whether it is back
+        except (Retryable, Unclear, Permanent) as error:  # told again anyway: the same alert is the same
+            member.down = str(error)[:300]
         if bool(member.down) != bool(before):
             if member.down:
                 log.warning("alertmanager cannot be told: %s", member.down)

@@ -89,9 +89,20 @@ def test_a_member_that_was_away_learns_of_the_end(members: list[tuple[Member, Ta
     assert one.tick(NOW + 70) == []
     assert members[1][0].alerts["a1"]["endsAt"] == "2027-01-15T08:00:10.000Z"
     one.tick(NOW + 1_000)
-    posts = members[0][0].posts
+    members[0][0].alerts.clear()
     one.tick(NOW + 2_000)
-    assert members[0][0].posts == posts, "nothing is left to tell"
+    assert members[0][0].alerts == {}, "nothing is left to tell"
+
+
+def test_whether_a_member_is_away_is_known_without_anything_to_tell(
+    members: list[tuple[Member, TargetServer]],
+) -> None:
+    one = client(members)
+    away = members[1][1]
+    away.faults = [503, 503]
+    for now in (NOW, NOW + 70):
+        assert len(one.tick(now)) == 1
+    assert one.tick(NOW + 140) == []
 
 
 def test_a_change_of_labels_ends_the_old_alert(members: list[tuple[Member, TargetServer]]) -> None:
