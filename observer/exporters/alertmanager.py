@@ -167,7 +167,8 @@ class Alertmanagers:
         return {
             "labels": {**self.spec.labels, **alert.labels},
             "annotations": {name: text[:LONGEST] for name, text in alert.annotations.items() if text},
-            "startsAt": timestamp(1000 * alert.starts, "milliseconds"),
+            # One that ends before it begins, by a clock that was set back since, Alertmanager refuses.
+            "startsAt": timestamp(1000 * min(alert.starts, ends), "milliseconds"),
             "endsAt": timestamp(1000 * ends, "milliseconds"),
             **({"generatorURL": alert.link} if alert.link else {}),
         }

@@ -57,6 +57,7 @@ def test_it_answers_as_sqlite_does(server, tmp_path):
     assert one.quality("churn", "1") == other.quality("churn", "1")
     assert one.objectives() == other.objectives() == [standing(remaining=0.2), standing("other", "fast")]
     assert one.objectives("churn") == other.objectives("churn") == [standing(remaining=0.2)]
+    assert one.finding("nul\0") is other.finding("nul\0") is None
     (*_, (identity, last)) = one.findings(limit=3)
     assert one.findings(before=last.end, after=identity) == other.findings(before=last.end, after=identity)
     assert one.findings(limit=3) + one.findings(before=last.end, after=identity) == one.findings()

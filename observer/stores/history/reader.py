@@ -151,7 +151,7 @@ class HistoryReader:
 
     def finding(self, identity: str) -> Finding | None:
         """The finding of that id."""
-        wanted = select(tables.FINDINGS.c.data).where(tables.FINDINGS.c.id == identity)
+        wanted = select(tables.FINDINGS.c.data).where(tables.FINDINGS.c.id == fit(identity))
         return next(iter(self._nouns(wanted, Finding)), None)
 
     def objectives(self, model: str | None = None) -> list[ObjectiveStanding]:

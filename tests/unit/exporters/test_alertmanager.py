@@ -37,6 +37,8 @@ class Member:
         self.posts += 1
         for one in request.json:
             assert all(one["annotations"].values())
+            if one["startsAt"] > one["endsAt"]:
+                return 400, {"error": "start time must be before end time"}
             self.alerts[one["labels"].get("action_id", "")] = one
         return 200, {}
 
@@ -73,6 +75,16 @@ def test_every_member_is_told_again_and_again_until_it_ends(
     one.show({}, NOW + 61)
     one.tick(NOW + 61)
     assert {member.alerts["a1"]["endsAt"] for member, _ in members} == {"2027-01-15T08:01:01.000Z"}
+
+
+def test_a_clock_that_was_set_back_ends_no_alert(members: list[tuple[Member, TargetServer]]) -> None:
+    one = client(members)
+    one.show({"a1": ALERT}, NOW - 7_200)
+    assert one.tick(NOW - 7_200) == []
+    assert members[0][0].alerts["a1"]["endsAt"] == "2027-01-15T06:04:00.000Z"
+    one.show({}, NOW - 7_100)
+    assert one.tick(NOW - 7_100) == []
+    assert members[0][0].alerts["a1"]["endsAt"] == "2027-01-15T06:01:40.000Z"
 
 
 def test_a_member_that_was_away_learns_of_the_end(members: list[tuple[Member, TargetServer]]) -> None:
