@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -11,7 +11,7 @@ from observer.actions.base import Approval, Kind, Order
 from observer.actions.cohorts import Pairs
 from observer.actions.engine import SELF, ActionEngine, backoff
 from observer.actions.gate import Gate, WebGate
-from observer.actions.ledger import Action
+from observer.actions.ledger import Action, State
 from observer.actions.rollout import Rollout
 from observer.actions.rollout_spec import GateSpec, RolloutSpec
 from observer.actions.spec import GuardSpec
@@ -107,6 +107,10 @@ class Rollouts:
             running = self._add(rollout)
             own = self._own(rollout)
             running.last_order = own[-1].id if own else ""
+            notes = self.engine.ledger.notes.get(rollout.id, ())
+            resumed = max((row.number for row in notes if row.event == "rollout_resumed"), default=0)
+            if own and own[-1].rows[-1].number < resumed:
+                self._forget(running)
             log.info("rollout goes on: key=%s share=%g", key, rollout.share)
 
     # People
@@ -158,7 +162,11 @@ class Rollouts:
 
     def pause(self, model: str, actor: str, now: float) -> str:
         """Stop advancing."""
-        rollout = self._open(model).rollout
+        running = self._open(model)
+        rollout = running.rollout
+        last = self.engine.ledger.actions.get(running.last_order)
+        if last is not None and last.order.kind != "rollback":
+            self._withdraw(running, actor, now, ("waiting", "held", "approved"))
         self._pause(rollout, f"by {actor}", now, actor)
         return f"{model}: rollout of {rollout.challenger} paused"
 
@@ -169,7 +177,7 @@ class Rollouts:
         self._note(
             rollout, "resumed", actor, now, f"it was paused: {rollout.paused}" if rollout.paused else ""
         )
-        running.last_order = ""
+        self._forget(running)
         rollout.resume(now)
         self._save(rollout)
         return f"{model}: rollout of {rollout.challenger} goes on"
@@ -365,25 +373,30 @@ class Rollouts:
                 return False
             self._withdraw(running, SELF, now)
             return True
-        share = float(action.order.parameters["share"])
-        shadow = float(action.order.parameters.get("shadow", 0))
-        if action.state == "succeeded" and action.order.kind == "rollback":
-            by_hand = action.order.why.get("reason") == "by_hand"
-            self._end(rollout, "aborted" if by_hand else "rolled_back", now)
-            rollout.applied(0.0, now)
-            self._save(rollout)
-        elif action.state == "succeeded" and (share, shadow) != (rollout.share, rollout.shadow):
-            rollout.applied(share, now, shadow)
-            self._save(rollout)
-        elif action.state != "succeeded" and not rollout.paused:
+        if action.state == "succeeded":
+            self._took(rollout, action, now)
+        elif not rollout.paused:
             foreign = action.rows[-1].data.get("foreign", False)
             self._pause(rollout, "foreign_change" if foreign else f"{action.order.kind} {action.state}", now)
         return True
 
+    def _took(self, rollout: Rollout, action: Action, now: float) -> None:
+        """The platform serves what was ordered."""
+        share, shadow = _asked(action)
+        if action.order.kind == "rollback":
+            by_hand = action.order.why.get("reason") == "by_hand"
+            self._end(rollout, "aborted" if by_hand else "rolled_back", now)
+        elif (share, shadow) == (rollout.share, rollout.shadow):
+            return
+        rollout.applied(share, now, shadow)
+        self._save(rollout)
+
     def _ever_set(self, rollout: Rollout) -> bool:
         """Whether anything of it may have reached the platform."""
         reached = ("attempted", "accepted")
-        return any(row.event in reached for action in self._own(rollout) for row in action.rows)
+        return bool(rollout.share or rollout.shadow) or any(
+            row.event in reached for action in self._own(rollout) for row in action.rows
+        )
 
     def _look(self, running: _Running, now: float) -> None:
         """Notice that somebody else changed the share, and stop rather than fight."""
@@ -398,15 +411,34 @@ class Rollouts:
         if abs(there.share - rollout.share) < 1e-6 and copied:
             running.verified = now
             return
+        own = self._own(rollout)
+        share, shadow = _asked(own[-1]) if own and own[-1].final and own[-1].attempts else (-1.0, 0.0)
+        if abs(there.share - share) < 1e-6 and (rollout.spec.shadow is None or there.shadow == shadow):
+            # Ours, though it took too long: once it is served, it is what is judged.
+            if there.served is not None and abs(there.served - share) < 0.5:
+                self._took(rollout, own[-1], now)
+            return
         was, asks = f"{rollout.share:g}% and {rollout.shadow:g}%", f"{there.share:g}% and {there.shadow:g}%"
         log.warning("rollout: model=%s share and shadow: %s were set, %s are there", rollout.model, was, asks)
         self._pause(rollout, "foreign_change", now)
 
-    def _withdraw(self, running: _Running, actor: str, now: float) -> None:
+    def _withdraw(
+        self,
+        running: _Running,
+        actor: str,
+        now: float,
+        states: Container[State] = ("waiting", "held", "approved", "sending", "stuck"),
+    ) -> None:
         """A step that has not been sent is not wanted any more."""
         action = self.engine.ledger.actions.get(running.last_order)
-        if action is not None and action.state in ("waiting", "held", "approved", "sending"):
+        if action is not None and action.state in states:
             self.engine.rule(action.id, "reject", actor, "withdrawn: another decision was taken", now)
+
+    def _forget(self, running: _Running) -> None:
+        """The last order came to nothing, which is settled."""
+        action = self.engine.ledger.actions.get(running.last_order)
+        if action is not None and action.final and action.state != "succeeded":
+            running.last_order = ""
 
     def _order(self, running: _Running, step: Step, now: float, actor: str) -> None:
         rollout, spec = running.rollout, running.rollout.spec
@@ -415,7 +447,10 @@ class Rollouts:
         if step.reason != "by_hand" and kind != "rollback":
             wanted = spec.promote_approval if kind == "promote" else spec.approval
             approval = wanted.approval(lowers_exposure=False)
-        parameters = {"share": step.share, "before": None if kind == "rollback" else rollout.share}
+        last = self.engine.ledger.actions.get(running.last_order)
+        # What the platform is asked for already, though it may not serve it yet.
+        before = _asked(last)[0] if last is not None and last.state == "running" else rollout.share
+        parameters = {"share": step.share, "before": None if kind == "rollback" else before}
         if spec.shadow is not None:
             parameters["shadow"] = step.shadow
         # A step is one decision, made again only after the one before has ended.
@@ -442,3 +477,9 @@ class Rollouts:
 
     def _save(self, rollout: Rollout) -> None:
         self.states.put(f"{PREFIX}{rollout.model}", rollout.to_bytes())
+
+
+def _asked(action: Action) -> tuple[float, float]:
+    """Share and shadow that an order sets."""
+    parameters = action.order.parameters
+    return float(parameters["share"]), float(parameters.get("shadow", 0))

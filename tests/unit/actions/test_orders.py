@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from observer.actions.base import Order
+from observer.actions.base import Order, Progress
 from observer.actions.ledger import Action
 from observer.actions.traffic.target import Division
-from observer.errors import ConfigError, Permanent
+from observer.errors import ConfigError, Permanent, Unclear
 from tests.unit.actions.fakes import NOW
-from tests.unit.actions.world import HOUR, World, burning
+from tests.unit.actions.world import HOUR, Splitter, World, burning
 
 
 def _of_kind(world: World, kind: str) -> list[Action]:
@@ -107,3 +109,149 @@ def test_an_object_that_cannot_be_read_for_a_fault_holds_up_its_own_rollout_only
     assert said["fraud"].startswith("advance")
     world.control.tick(NOW + 1)
     assert len(_of_kind(world, "set_weights")) == 2
+
+
+def _first_waiting(world: World, kind: str) -> int:
+    hour = 1
+    while not world.kinds or world.kinds[-1] != f"{kind} waiting":
+        world.hours(hour, hour + 1, 0.05)
+        hour += 1
+    return hour
+
+
+def test_resuming_forgets_no_step_that_is_under_way() -> None:
+    world = World(promote_approval="required")
+    rollouts = world.control.rollouts
+    rollouts.start("credit", "v1", "v2", NOW)
+    hour = _first_waiting(world, "promote")
+    rollouts.resume("credit", "ann", NOW + hour * HOUR)
+    world.hours(hour, hour + 3, 0.05)
+    (action,) = _of_kind(world, "promote")
+    now = NOW + (hour + 3) * HOUR
+    world.control.engine.rule(action.id, "approve", "token:ann", "", now)
+    world.hours(hour + 3, hour + 5, 0.05)
+    assert (rollouts.of("credit").share, rollouts.of("credit").paused) == (100, "")
+
+
+def test_a_rejected_step_stays_settled_through_a_restart_after_it_was_resumed() -> None:
+    world = World(promote_approval="required")
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    hour = _first_waiting(world, "promote")
+    now = NOW + hour * HOUR
+    (action,) = _of_kind(world, "promote")
+    world.control.engine.rule(action.id, "reject", "token:ann", "not now", now)
+    world.control.tick(now + 1)
+    world.restart()
+    world.control.tick(now + 2)
+    assert world.control.rollouts.of("credit").paused == "promote rejected"
+    world.control.rollouts.resume("credit", "ann", now + 3)
+    world.restart()
+    world.control.tick(now + 4)
+    assert world.control.rollouts.of("credit").paused == ""
+
+
+def test_pausing_withdraws_a_step_that_has_not_begun() -> None:
+    world = World(promote_approval={"unless_rejected_within": "2h"})
+    rollouts = world.control.rollouts
+    rollouts.start("credit", "v1", "v2", NOW)
+    hour = _first_waiting(world, "promote")
+    rollouts.pause("credit", "ann", NOW + hour * HOUR)
+    world.hours(hour, hour + 6, 0.05)
+    assert world.splitter.share == 50
+    assert (rollouts.of("credit").paused, world.kinds[-1]) == ("by ann", "promote rejected")
+    rollouts.resume("credit", "ann", NOW + (hour + 6) * HOUR)
+    world.hours(hour + 6, hour + 12, 0.05)
+    assert world.splitter.share == 100
+
+
+def test_pausing_lets_a_step_that_is_under_way_end() -> None:
+    world = World()
+    world.splitter.send = lost(world.splitter.send)  # type: ignore[method-assign]
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    _turn(world, 0, 2)
+    assert world.kinds == ["set_weights sending"]
+    world.control.rollouts.pause("credit", "ann", NOW + 2)
+    _turn(world, 2, 30)
+    rollout = world.control.rollouts.of("credit")
+    assert (world.kinds, rollout.paused, rollout.share) == (["set_weights succeeded"], "by ann", 1)
+
+
+def lost(send: Callable[[Order], str]) -> Callable[[Order], str]:
+    def sent(order: Order) -> str:
+        send(order)
+        raise Unclear("the answer was lost")
+
+    return sent
+
+
+def test_an_abort_takes_traffic_back_however_many_actions_have_ended_since() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    world.hours(1, 2, 0.0)
+    assert world.splitter.share == 1
+    for name in [one.id for one in world.control.engine.ledger.actions.values()]:
+        del world.control.engine.ledger.actions[name]  # as of actions that ended long ago
+    world.control.rollouts.abort("credit", "ann", NOW + 2 * HOUR)
+    _turn(world, 2 * HOUR, 2 * HOUR + 5)
+    assert world.splitter.share == 0
+    assert world.control.rollouts.of("credit").result == "aborted"
+
+
+def test_an_abort_withdraws_a_step_of_which_nobody_knows_whether_it_was_done() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+
+    def refused(order: Order) -> str | None:
+        raise Permanent("403")
+
+    world.splitter.send = lost(lambda _: "")  # type: ignore[method-assign]
+    world.splitter.find = refused  # type: ignore[method-assign]
+    _turn(world, 0, 30)
+    assert world.kinds == ["set_weights stuck"]
+    world.splitter = world.control.engine.targets["serving"] = Splitter()  # type: ignore[index]
+    world.control.rollouts.abort("credit", "ann", NOW + 30)
+    _turn(world, 30, 40)
+    assert world.kinds == ["set_weights rejected", "rollback succeeded"]
+
+
+def test_a_person_promotes_while_a_step_is_read_back() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    slow = [True]
+    progress = world.splitter.progress
+
+    def settling(order: Order, reference: str) -> Progress:
+        return Progress("running", "not settled") if slow[0] else progress(order, reference)
+
+    world.splitter.progress = settling  # type: ignore[method-assign]
+    _turn(world, 0, 3)
+    assert world.kinds == ["set_weights running"]
+    world.control.rollouts.promote("credit", "ann", NOW + 3)
+    slow[0] = False
+    _turn(world, 3, 10)
+    rollout = world.control.rollouts.of("credit")
+    assert (world.splitter.share, rollout.share, rollout.paused) == (100, 100, "")
+
+
+def test_a_step_that_is_served_too_late_is_no_change_of_somebody_else() -> None:
+    world = World()
+    rollouts = world.control.rollouts
+    rollouts.read = lambda _: Division(world.splitter.share, 0.0, world.splitter.share if ready else None)
+    ready = []
+    progress = world.splitter.progress
+
+    def settling(order: Order, reference: str) -> Progress:
+        return progress(order, reference) if ready else Progress("running", "not settled")
+
+    world.splitter.progress = settling  # type: ignore[method-assign]
+    rollouts.start("credit", "v1", "v2", NOW)
+    _turn(world, 0, 2 * HOUR, 30)
+    rollout = rollouts.of("credit")
+    assert world.kinds == ["set_weights failed"]
+    assert (rollout.paused, rollout.share) == ("set_weights failed", 0)
+    ready.append(True)
+    _turn(world, 2 * HOUR, 2 * HOUR + 120, 30)
+    assert (rollout.paused, rollout.share) == ("set_weights failed", 1), "its evidence counts from now on"
+    world.hours(4, 200, -0.3)
+    assert world.splitter.share == 0
+    assert rollout.result == "rolled_back"
