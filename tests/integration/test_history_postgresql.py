@@ -40,6 +40,7 @@ def test_it_answers_as_sqlite_does(server, tmp_path):
         fill(writer, "churn", "page")
         fill(writer, "nul\0 and \udcff", "ticket", column="nul\0")
         writer.window(window(3, rows=7))
+        writer.window(window(23))  # told again, as after a restart
         for hour in range(3):
             writer.objective(standing(remaining=hour / 10), START + hour * HOUR)
         writer.objective(standing("other", "fast"), START + HOUR)

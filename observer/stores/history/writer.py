@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -156,8 +156,9 @@ class HistoryWriter:
                 return
             before = self._waiting.pop(key, None)
             self._forget(before)
-            if before is not None and table is tables.VERSIONS and before["start"] > row["start"]:
-                row = before  # a window told again after a restart must not turn the latest back
+            if before is not None and table is tables.VERSIONS and before["start"] >= row["start"]:
+                # A window told again after a restart neither turns the latest back nor was seen just now.
+                row = before if before["start"] > row["start"] else {**row, "seen": before["seen"]}
             self._waiting[key] = row
             self._bytes += _size(row)
             while self._bytes > self._limit and self._waiting:
@@ -294,8 +295,14 @@ def _size(row: Row) -> int:
 def _upsert(connection: Connection, table: Table, rows: list[Row], is_sqlite: bool) -> None:
     keys = {column.name for column in table.primary_key}
     insert = (sqlite if is_sqlite else postgresql).insert(table)
-    changed = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
-    newer = insert.excluded.start >= table.c.start if table is tables.VERSIONS else None
+    changed: dict[str, Any] = {
+        column.name: insert.excluded[column.name] for column in table.c if column.name not in keys
+    }
+    newer = None
+    if table is tables.VERSIONS:
+        newer = insert.excluded.start >= table.c.start
+        told_again = insert.excluded.start == table.c.start
+        changed["seen"] = case((told_again, table.c.seen), else_=insert.excluded.seen)
     connection.execute(
         insert.on_conflict_do_update(index_elements=sorted(keys), set_=changed, where=newer), rows
     )

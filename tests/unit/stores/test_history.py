@@ -179,6 +179,20 @@ def test_of_each_objective_only_the_latest_is_read(kept):
     assert steps[1] < 1.5 * steps[0], "no step for a row of the past"
 
 
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_window_told_again_after_a_restart_was_not_seen_just_now(kept, monkeypatch, flushed):
+    """Else a model that has long been silent would look alive after each restart."""
+    kept.writer.window(window(1))
+    assert not flushed or kept.writer.flush()
+    monkeypatch.setattr(kept.writer, "_now", lambda: 2_000.0)
+    kept.writer.window(window(1))
+    assert kept.writer.flush()
+    assert [one.seen for one in kept.reader.versions()] == [never()]
+    kept.writer.window(window(2))
+    assert kept.writer.flush()
+    assert [one.seen for one in kept.reader.versions()] == [2_000.0]
+
+
 def test_what_is_older_than_the_retention_goes_by_each_models_own_time(kept):
     for model, hours in (("old", range(10)), ("new", range(1_000, 1_010))):
         for hour in hours:
