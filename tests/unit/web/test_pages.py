@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
@@ -200,3 +201,23 @@ def test_reading_with_a_token(tmp_path):
         for target in ("//evil", "https://evil", "/\\evil"):
             answer = one.client.post("/login", params={"next": target}, data={"token": "look"})
             assert answer.headers["Location"] == "/"
+
+
+def test_an_objective_without_events_or_budget_is_not_well(tmp_path):
+    """Nothing burns now, but that says nothing good."""
+    with site(tmp_path) as one:
+        known = replace(standing(name="known"), exhaustion=None)
+        quiet = replace(known, name="quiet", good=0, total=0, remaining=None, burn=(), alerts=())
+        spent = replace(known, name="spent", remaining=-0.5, alerts=())
+        for at in (known, quiet, spent):
+            one.writer.objective(at, START)
+        assert one.writer.flush(30)
+        rows = {cells[1]: (cells[2], cells[-1]) for cells in table(one.get("/slo").text)}
+    assert rows == {"known": ("Well", "lasts"), "quiet": ("No events", "–"), "spent": ("Spent", "spent")}
+
+
+def table(text: str) -> list[list[str]]:
+    """First words of each cell of a page's table, by row."""
+    body = text.partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = [[Tags(cell).text for cell in row.split("<td")[1:]] for row in body.split("<tr>")[1:]]
+    return [[cell.partition(">")[2].partition("correct")[0].strip() for cell in row] for row in rows]
