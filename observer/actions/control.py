@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from observer.actions.alerts import action_alerts
 from observer.actions.approval import follow, rulings
+from observer.actions.base import LOWERS_EXPOSURE, Order
 from observer.actions.engine import MOST_OPEN, ActionEngine
 from observer.actions.ledger import FINAL, Action
 from observer.actions.policy import Evaluation, Trigger, evaluate, scheduled
@@ -139,11 +140,14 @@ class Control:
     """Retrainings whose rollout is still to be started."""
     _labels: dict[str, deque[tuple[float, str, int]]] = field(default_factory=dict)
     _asked: float = 0.0
+    _deaf: bool = False
+    """Whether silences could not be read when they were last asked for."""
     _look_again: float = 0.0
     """When a traffic target that could not be read is asked again."""
 
     def __post_init__(self) -> None:
         """Start the rollouts that a crash came between."""
+        self.engine.hindrance = self._hindrance
         due = filter(self._due, self.engine.ledger.actions.values())
         self._following += {action.order.model: action for action in due}.values()  # the latest of each
 
@@ -151,6 +155,14 @@ class Control:
 
     def tick(self, now: float) -> None:
         """One turn: raises nothing that a target or a server of alerts could cause."""
+        try:
+            self._turn(now)
+        finally:  # also while the database is away: an alert that nobody repeats ends by itself
+            if self.alerting is not None:
+                self.alerting.show(action_alerts(self.engine.ledger.open, self.base_url, self.owner), now)
+                self.down = self.alerting.tick(now)
+
+    def _turn(self, now: float) -> None:
         for trigger in [*self._read(), *self.inbox.alerts()]:
             self._pending.setdefault((trigger.model, trigger.cause), (trigger, now))
         standings = self.standings()
@@ -176,9 +188,6 @@ class Control:
             if self._follow_up(action, now):
                 self._following.remove(action)
         self.rollouts.tick(now, burning)
-        if self.alerting is not None:
-            self.alerting.show(action_alerts(self.engine.ledger.open, self.base_url, self.owner), now)
-            self.down = self.alerting.tick(now)
 
     def jumped(self, seconds: float) -> None:
         """The machine's clock was set."""
@@ -217,6 +226,10 @@ class Control:
         order, spec = action.order, self.rollouts.specs(action.order.model)
         made = order.kind == "retrain" and action.state == "succeeded" and action.version
         if spec is None or spec.start != "after_retrain" or not made:
+            return True
+        if now > action.settled + 2 * LONGEST_WAIT:  # such as before `start` was configured
+            detail = f"no rollout of version {action.version}: it was made longer ago than two days"
+            self.engine.refuse_rollout(action, detail, now)
             return True
         if now < self._look_again:
             return False
@@ -329,8 +342,21 @@ class Control:
             said = rulings(self.alerting.silences(), self.engine.ledger.open)
         except Retryable as error:
             log.warning("silences cannot be read: %s", error)
+            self._deaf = True
             return
+        self._deaf = False
         follow(self.engine, said, now)
+
+    def _hindrance(self, order: Order, now: float) -> str:
+        """Why an order that waits for objections may not start now; "" when it may."""
+        guards = self.rollouts.guards(order.model)
+        if guards.dry_run:
+            return f"would {order.kind} through {order.target}; guards.dry_run holds it"
+        if order.kind in LOWERS_EXPOSURE:
+            return ""
+        if self._deaf:
+            return "it would start, but silences cannot be read: nobody can be heard"
+        return guards.frozen(now + self.utc_offset(order.model) * 3600)
 
     def publish(self, values: Values) -> None:
         """Add the gauges: for any thread."""

@@ -66,6 +66,8 @@ class ActionEngine:
         self._troubles: dict[str, int] = {}
         self._jumped: dict[str, float] = {}
         self._quiet: dict[str, tuple[int, float]] = {}
+        self.hindrance: Callable[[Order, float], str] = lambda _, __: ""
+        """Why an order may not start by itself now, in words; "" when it may."""
         self.away: dict[str, str] = {}
         """Targets with open orders that gave no answer when they were last asked, and what was wrong."""
 
@@ -110,6 +112,10 @@ class ActionEngine:
         if action.final:
             raise ConfigError([f"action {action_id}: it has ended, {state}"])
         if state in ("waiting", "held"):
+            due = state == "waiting" and now >= action.until
+            if due and verb != "reject" and action.order.approval.mode == "required":
+                self._expire(action, now)
+                raise ConfigError([f"action {action_id}: it has expired"])
             if verb == "hold" and state == "held":
                 return "already on hold"
             event = {"approve": "approved", "reject": "rejected", "hold": "held"}[verb]
@@ -237,9 +243,15 @@ class ActionEngine:
         if now < action.until:
             return
         if mode == "required":
-            self._write(action, "expired", SELF, now, {"detail": "nobody approved it in time"})
+            self._expire(action, now)
+        elif mode == "unless_rejected" and (why := self.hindrance(action.order, now)):
+            if why != action.detail:
+                self._write(action, "commented", SELF, now, {"detail": why})
         else:
             self._write(action, "approved", SELF, now, {"detail": "nobody objected in time"})
+
+    def _expire(self, action: Action, now: float) -> None:
+        self._write(action, "expired", SELF, now, {"detail": "nobody approved it in time"})
 
     def _send(self, action: Action, now: float) -> None:
         target = self.targets.get(action.order.target)

@@ -10,6 +10,7 @@ from observer.actions.approval import follow, rulings, verb_of
 from observer.actions.base import Approval, Kind, Progress
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger
+from observer.errors import ConfigError
 from tests.unit.actions.fakes import NOW, FakeTarget, MemoryStore, order
 
 
@@ -160,3 +161,14 @@ def test_a_broad_silence_does_not_end_a_hold_made_with_a_token() -> None:
     hear(engine, silence("mute", action(engine).id, matcher={"isRegex": True, "value": ".+"}))
     hear(engine)
     assert action(engine).state == "held"
+
+
+@pytest.mark.parametrize("said", ["approve", "wait a moment"])
+def test_what_comes_after_expiry_comes_too_late(said: str) -> None:
+    engine = waiting()
+    hear(engine, silence(said, action(engine).id), now=NOW + 3_600)
+    assert action(engine).state == "expired"
+    late = waiting()
+    with pytest.raises(ConfigError, match="it has expired"):
+        late.rule(action(late).id, "approve", "token:ann", "", NOW + 3_601)
+    assert action(late).state == "expired"

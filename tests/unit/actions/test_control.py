@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from observer.actions.ledger import broken
 from observer.actions.policy import Trigger
+from observer.actions.spec import GuardSpec
+from observer.errors import Retryable
 from observer.metrics import Values, catalog
 from tests.unit.actions.fakes import NOW
 from tests.unit.actions.world import HOUR, RULES, World, burning
@@ -138,3 +143,79 @@ def test_what_could_not_begin_says_so_and_begins_later(monkeypatch: pytest.Monke
     monkeypatch.setattr("observer.actions.engine.MOST_OPEN", 200)
     world.control.tick(NOW + 10)
     assert world.kinds == ["retrain running"]
+
+
+def _asking_first(world: World) -> None:
+    rule = {**RULES["rules"][0], "approval": {"unless_rejected_within": "30m"}, "fresh_labels": 0}
+    world.actions = {"rules": [rule]}
+    world.restart()
+    world.incident(NOW)
+    world.control.tick(NOW)
+    assert world.kinds == ["retrain waiting"]
+
+
+@pytest.mark.parametrize("guards", [{"freeze": [{"start": "08:10", "end": "10:00"}]}, {"dry_run": True}])
+def test_nothing_starts_by_itself_in_a_freeze_or_a_dry_run_that_began_meanwhile(
+    guards: Mapping[str, Any],
+) -> None:
+    world = World()  # it is eight o'clock
+    _asking_first(world)
+    world.guards = GuardSpec.model_validate(guards)
+    for minute in range(0, 110, 10):
+        world.control.tick(NOW + minute * 60)
+    assert world.kinds == ["retrain waiting"]
+    (action,) = world.control.engine.ledger.open
+    assert action.detail
+    assert [row.event for row in action.rows] == ["intended", "commented"]
+    world.guards = GuardSpec()
+    world.control.tick(NOW + 2 * HOUR)
+    world.control.tick(NOW + 2 * HOUR + 1)
+    assert world.kinds[0] == "retrain running"
+
+
+def test_nothing_starts_by_itself_while_nobody_can_be_heard() -> None:
+    world = World()
+    _asking_first(world)
+    world.phone.down = True
+    for minute in range(10, 90, 10):
+        world.control.tick(NOW + minute * 60)
+    assert world.kinds == ["retrain waiting"]
+    world.phone.down = False
+    (action,) = world.control.engine.ledger.open
+    matcher = {"name": "action_id", "value": action.id, "isRegex": False, "isEqual": True}
+    silence = {"id": "s", "status": {"state": "active"}, "matchers": [matcher], "createdBy": "ann"}
+    world.phone.said = [{**silence, "comment": "reject, a bad day"}]
+    world.control.tick(NOW + 91 * 60)
+    assert world.kinds == ["retrain rejected"]
+    assert world.pipeline.effects.total() == 0
+
+
+def test_open_actions_are_told_of_while_the_database_is_away() -> None:
+    world = World()
+    _asking_first(world)
+    world.phone.alerts = {}
+
+    def away() -> None:
+        raise Retryable("the database is away")
+
+    world.store.point = world.states.point = away
+    world.standings = [burning("v1")]
+    with pytest.raises(Retryable):
+        world.control.tick(NOW + 60)
+    assert len(world.phone.alerts) == 1
+
+
+def test_what_was_made_long_ago_is_not_rolled_out_because_the_configuration_changed() -> None:
+    world = World(start="by_hand")
+    world.cohort(NOW, "v1", 500, 0.7)
+    world.incident(NOW)
+    world.control.tick(NOW)
+    world.control.tick(NOW + 10)
+    assert world.kinds == ["retrain succeeded"]
+    world.spec = world.spec.model_copy(update={"start": "after_retrain"})
+    world.restart()
+    world.control.tick(NOW + 30 * 24 * HOUR)
+    assert world.control.rollouts.all() == []
+    (action,) = world.control.engine.ledger.actions.values()
+    assert action.rows[-1].event == "rollout_refused"
+    assert "longer ago than two days" in action.detail
