@@ -73,10 +73,11 @@ class Command:
         del order
         run = Path(reference)
         children[:] = [child for child in children if child.poll() is None]  # no zombies
+        alive = _alive(run)  # asked first: it may end, and leave its code, just now
         try:
             code = int((run / "code").read_text())
         except (OSError, ValueError):
-            return Progress("running", "running") if _alive(run) else Progress("failed", "it was cut off")
+            return Progress("running", "running") if alive else Progress("failed", "it was cut off")
         if code:
             return Progress("failed", f"it ended with code {code}: {_tail(run / 'log')}")
         return Progress("succeeded", "done", _result(run))
@@ -86,7 +87,7 @@ class Command:
         del order
         run = Path(reference)
         try:
-            os.killpg(int((run / "pid").read_text()), signal.SIGTERM)
+            os.killpg(_pid(run), signal.SIGTERM)
         except (OSError, ValueError) as error:
             raise Permanent(f"{run}: {error}") from error
 
@@ -107,9 +108,23 @@ class Command:
         return found
 
 
+def _pid(run: Path) -> int:
+    """The program's process; raises `ValueError` where another has its number since the machine started."""
+    pid = int((run / "pid").read_text())
+    if not Path("/proc/self").exists():
+        return pid
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # it has ended, or is somebody else's
+        environment = b""
+    if f"OBSERVER_RUN={run}\0".encode() not in environment:
+        raise ValueError(f"process {pid} is not its own any more")
+    return pid
+
+
 def _alive(run: Path) -> bool:
     try:
-        os.kill(int((run / "pid").read_text()), 0)
+        os.kill(_pid(run), 0)
     except FileNotFoundError:
         return True  # it has only just been started
     except (OSError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -199,6 +200,33 @@ def test_a_command_that_fails_says_why_and_one_can_be_stopped(tmp_path: Path) ->
         time.sleep(0.01)
     slow.stop(order(), reference)
     assert ended(slow, reference).state == "failed"
+
+
+def test_a_number_that_another_process_has_since_a_restart_is_not_the_commands(tmp_path: Path) -> None:
+    run = tmp_path / order().id
+    (run / "started").mkdir(parents=True)
+    with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as other:
+        (run / "pid").write_text(str(other.pid))
+        target = Command(["x"], tmp_path)
+        assert target.progress(order(), str(run)).state == "failed"
+        with pytest.raises(Permanent):
+            target.stop(order(), str(run))
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_command_that_ends_while_it_is_looked_at_has_ended_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / order().id
+    (run / "started").mkdir(parents=True)
+
+    def ends(_: Path) -> bool:
+        (run / "code").write_text("0")
+        return False
+
+    monkeypatch.setattr("observer.actions.retrain.command._alive", ends)
+    assert Command(["x"], tmp_path).progress(order(), str(run)).state == "succeeded"
 
 
 def test_a_program_that_is_not_there_is_told_before(tmp_path: Path) -> None:
