@@ -23,8 +23,8 @@ def service_group(paper: Paper, job: str, *, has_labels: bool) -> Rule:
             "while the broker keeps it.",
             hold=hold,
         ),
-        _silent(paper, "predictions"),
-        *([_silent(paper, "labels")] if has_labels else []),
+        _silent(paper, "predictions", job),
+        *([_silent(paper, "labels", job)] if has_labels else []),
         paper.alert(
             "ObserverFallingBehind",
             f"max by (stream) ({catalog.WATERMARK_DELAY.name}) > {limits.watermark_delay / 1000:g} "
@@ -91,13 +91,19 @@ def service_group(paper: Paper, job: str, *, has_labels: bool) -> Rule:
     return group("observer-service", rules)
 
 
-def _silent(paper: Paper, stream: str) -> Rule:
-    """A stream that had messages and has none any more; one that never had any is not stalled."""
-    span = duration(paper.thresholds.stream_silent)
+def _silent(paper: Paper, stream: str, job: str) -> Rule:
+    """A stream that had messages and has none any more; one that never had any is not stalled.
+
+    That it had some its event time says, which outlives a restart; counters of messages do not, so after one
+    there are none that stand still. A service that has just started has not read any yet.
+    """
+    silent = paper.thresholds.stream_silent
+    span = duration(silent)
     messages = select(catalog.SOURCE_MESSAGES, stream=stream)
-    expr = (
-        f"sum by (stream) ({increase(messages, span)}) == 0 and on(stream) sum by (stream) ({messages}) > 0"
-    )
+    had = f"max by (stream) ({select(catalog.WATERMARK, stream=stream)})"
+    up = f'time() - max({catalog.PROCESS_START.name}{{job="{job}"}}) > {silent / 2000:g}'
+    came = f"sum by (stream) ({increase(messages, span)}) or 0 * {had} and on() ({up})"
+    expr = f"({came}) == 0 and on(stream) {had}"
     if stream == "predictions":
         return paper.alert(
             "ObserverStreamStalled",
