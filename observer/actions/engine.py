@@ -36,6 +36,11 @@ def backoff(attempts: int) -> float:
     return float(min(FIRST_RETRY * 2.0 ** min(attempts, 20), LAST_RETRY))
 
 
+def _due(action: Action, now: float) -> bool:
+    """Whether it may be touched; what is further off than any wait was put off by another clock."""
+    return not 0 < action.retry_at - now <= LAST_RETRY
+
+
 class ActionEngine:
     """One loop's worth of work on all open actions.
 
@@ -183,7 +188,7 @@ class ActionEngine:
                 raise
             except Exception as error:
                 log.exception("action %s: a fault of its target", action.id)
-                if action.state == "sending" and now >= action.retry_at:
+                if action.state == "sending" and _due(action, now):
                     self._postpone(action, "unclear", now, error)
                 else:
                     self._trouble(action, now, error)
@@ -221,11 +226,11 @@ class ActionEngine:
         if silent:
             return
         if state == "approved":
-            if now >= action.retry_at:
+            if _due(action, now):
                 self._send(action, now)
             return
         # What may have been done is asked for first, however late it is.
-        if now >= action.retry_at:
+        if _due(action, now):
             if state == "sending":
                 self._reconcile(action, now, late=late)
             else:
@@ -420,5 +425,5 @@ def _clean(value: object) -> object:
 
 
 def _text(value: str) -> str:
-    """Without halves of surrogates, which no database takes."""
-    return value.encode("utf-8", "replace").decode()
+    """Without halves of surrogates, which no database takes, and NUL, which PostgreSQL does not."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

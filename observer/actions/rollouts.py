@@ -197,7 +197,8 @@ class Rollouts:
             self._end(running.rollout, "aborted", now, actor)
             return f"{model}: rollout of {running.rollout.challenger} aborted before it got any traffic"
         step = Step("promote" if kind == "promote" else "rollback", share, "by_hand", f"by {actor}")
-        self._order(running, step, now, actor)
+        if self._order(running, step, now, actor) is None:
+            raise ConfigError([f"model {model}: too many actions are open; try again when some have ended"])
         return f"{model}: {kind} ordered"
 
     def _pause(self, rollout: Rollout, reason: str, now: float, actor: str = SELF) -> None:
@@ -440,7 +441,7 @@ class Rollouts:
         if action is not None and action.final and action.state != "succeeded":
             running.last_order = ""
 
-    def _order(self, running: _Running, step: Step, now: float, actor: str) -> None:
+    def _order(self, running: _Running, step: Step, now: float, actor: str) -> Action | None:
         rollout, spec = running.rollout, running.rollout.spec
         kind = KINDS[step.verb]
         approval = Approval("automatic")
@@ -468,7 +469,7 @@ class Rollouts:
         )
         # Known before it is written: a database that fails may have taken the intent.
         running.last_order = order.id
-        self.engine.propose(order, now, actor)
+        return self.engine.propose(order, now, actor)
 
     def _add(self, rollout: Rollout) -> _Running:
         running = _Running(rollout, Pairs(rollout.champion, rollout.challenger))

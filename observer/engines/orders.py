@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as Late
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
-from observer.errors import ConfigError, ObserverError, Retryable
+from observer.errors import ConfigError, ObserverError, Permanent, Retryable
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,9 @@ class Orders:
             except ObserverError as error:
                 log.warning("an order failed: %s", error)
                 answer.set_exception(error)
+            except Exception as error:  # the others are answered all the same
+                log.exception("an order failed")
+                answer.set_exception(Permanent(f"a fault of the service: {error!r}"[:300]))
         if done:
             saved = save()
             for answer, said in done:

@@ -117,7 +117,8 @@ def _deciding(
             body = json.loads(await _body(request) or b"{}")
             if not isinstance(body, dict):
                 raise TypeError("object")
-        except (ValueError, TypeError):
+            json.dumps(body, ensure_ascii=False).encode()  # halves of surrogates are no text
+        except (ValueError, TypeError, RecursionError):
             return _said(400, f"accepted: a JSON object of at most {MOST_BYTES} bytes")
         return await _answered(lambda one: decide(one, body), request)
 
@@ -196,7 +197,7 @@ async def _body(request: Request, most: int = MOST_BYTES) -> bytes:
 
 def _text(body: Mapping[str, Any], key: str, *, required: bool = False) -> str:
     value = body.get(key, "")
-    if not isinstance(value, str) or len(value) > 500 or (required and not value):
+    if not isinstance(value, str) or len(value) > 500 or "\0" in value or (required and not value):
         raise ConfigError([f"{key}: {value!r:.50}; accepted: text of at most 500 characters"])
     return value
 

@@ -337,6 +337,24 @@ def test_ended_actions_are_read_from_the_database_when_they_are_old() -> None:
         one.rule(order(names[0]).id, "approve", "token:ann", "", NOW)
 
 
+def test_no_author_of_a_silence_can_write_what_a_database_refuses() -> None:
+    one = engine(MemoryStore(), FakeTarget())
+    one.propose(order(approval=Approval("required", 60)), NOW)
+    one.rule(only(one).id, "hold", "silence:a\0\ud800b", "x\0", NOW)
+    assert only(one).rows[-1].actor == "silence:a\ufffd?b"
+
+
+def test_a_clock_set_back_while_the_service_was_down_puts_no_attempt_off_for_long() -> None:
+    store, target = MemoryStore(), FakeTarget(faults=[("before", Retryable("503"))])
+    one = engine(store, target)
+    one.propose(order(kind="rollback"), NOW)
+    one.tick(NOW)
+    assert only(one).state == "approved"
+    again = engine(store, target)
+    again.tick(NOW - 86_400)
+    assert target.effects.total() == 1
+
+
 def test_no_more_begins_than_may_be_open_but_for_what_lowers_exposure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

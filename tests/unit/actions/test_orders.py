@@ -233,6 +233,14 @@ def test_a_person_promotes_while_a_step_is_read_back() -> None:
     assert (world.splitter.share, rollout.share, rollout.paused) == (100, 100, "")
 
 
+def test_a_promotion_that_cannot_begin_is_not_called_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    monkeypatch.setattr("observer.actions.engine.MOST_OPEN", 0)
+    with pytest.raises(ConfigError, match="too many actions are open"):
+        world.control.rollouts.promote("credit", "ann", NOW)
+
+
 def test_a_step_that_is_served_too_late_is_no_change_of_somebody_else() -> None:
     world = World()
     rollouts = world.control.rollouts

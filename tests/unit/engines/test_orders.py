@@ -52,6 +52,19 @@ def test_what_cannot_be_done_is_told_to_who_asked_and_saves_nothing(error):
     assert answer == [error]
 
 
+def test_a_fault_of_one_order_leaves_nobody_without_an_answer():
+    orders = Orders()
+    first, one = give(orders, lambda: "done")
+    second, other = give(orders, lambda: {}["nothing"])
+    while orders._waiting.qsize() < 2:
+        time.sleep(0.001)
+    orders.carry_out(lambda: True)
+    first.join(5)
+    second.join(5)
+    assert one == ["done"]
+    assert "KeyError" in str(other[0])
+
+
 def test_a_save_put_off_is_said():
     orders = Orders()
     thread, answer = give(orders, lambda: "done")

@@ -128,6 +128,26 @@ def test_what_cannot_be_done_is_said(
     assert words in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("alerts", b'{"alerts": [{"status": "firing", "labels": {"model": "churn", "a": "\\ud800"}}]}'),
+        ("rollouts/start", b'{"model": "churn", "champion": "v1", "challenger": "\\ud800"}'),
+        ("rollouts/start", b'{"model": "churn", "champion": "v1", "challenger": "v2", "actor": "\\u0000"}'),
+        ("alerts", b"[" * 100_000),
+        ("results", b"[" * 19_000),
+    ],
+)
+def test_what_no_ledger_takes_is_refused_and_holds_nothing_up(
+    client: TestClient, plane: Acting, path: str, content: bytes
+) -> None:
+    with TestClient(client.app, raise_server_exceptions=False) as outside:
+        answer = outside.post(f"/api/v1/{path}", content=content, headers=BEARER)
+    assert answer.status_code in (400, 422)
+    fire(client)
+    assert plane.loop.problem == ""
+
+
 def test_without_the_token_nothing_is_decided_and_without_any_nothing_is_seen(client: TestClient) -> None:
     for path in ("actions/x/approve", "rollouts/start", "alerts"):
         assert client.post(f"/api/v1/{path}", json={}).status_code == 401, "the reading token does not act"
