@@ -18,7 +18,7 @@ from starlette.routing import Route
 from observer.errors import Absent, ConfigError, Permanent, Retryable
 from observer.web.access import HEADERS, Access, refused
 from observer.web.results import MOST_BYTES as MOST_OF_EVENT
-from observer.web.results import result_event
+from observer.web.results import parsed, result_event
 
 MOST_BYTES: Final = 1_000_000
 """Of an alert webhook's body."""
@@ -114,7 +114,7 @@ def _deciding(
         if refusal is not None:
             return refused(refusal)
         try:
-            body = json.loads(await _body(request) or b"{}")
+            body = parsed(await _body(request) or b"{}")
             if not isinstance(body, dict):
                 raise TypeError("object")
             json.dumps(body, ensure_ascii=False).encode()  # halves of surrogates are no text

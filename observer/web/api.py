@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -21,6 +20,7 @@ from observer.web.actions import ControlPlane, action_routes
 from observer.web.attempts import Attempts
 from observer.web.pages import pages
 from observer.web.reading import reading
+from observer.web.results import parsed
 
 Render: TypeAlias = Callable[[str], tuple[bytes, str]]
 """`Accept` header -> body and content type."""
@@ -174,7 +174,7 @@ def acting(decisions: Decisions | None, access: Access) -> list[Route]:
             if refusal is not None:
                 return refused(refusal)
             try:
-                body = json.loads(await _body(request))
+                body = parsed(await _body(request))
                 model, version = body["model"], body["version"]
                 if not (isinstance(model, str) and isinstance(version, str)):
                     raise TypeError("model and version")

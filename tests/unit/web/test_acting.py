@@ -82,7 +82,17 @@ def test_without_the_token_nothing_is_done(service, header):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{", b'{"model": "m"}', b'{"model": 1, "version": "2"}', b"x" * 20_000]
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"model": "m"}',
+        b'{"model": 1, "version": "2"}',
+        b'{"model": "\\ud800", "version": "2"}',
+        b"[" * 9_000,
+        b"x" * 20_000,
+    ],
 )
 def test_what_is_no_order_is_refused(service, body):
     decided, client = service
