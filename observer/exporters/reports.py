@@ -25,7 +25,13 @@ class GaugeReports:
 
     def __init__(self, caps: Caps | None = None, keep: int = 24 * 3_600_000, horizon: int = 0) -> None:
         self._gauges = Gauges(caps)
-        self._keep = {"window": keep, "estimate": keep, "evidence": keep + horizon, "quality": keep + horizon}
+        self._keep = {
+            "window": keep,
+            "estimate": keep,
+            "skill": keep,
+            "evidence": keep + horizon,
+            "quality": keep + horizon,
+        }
         self._ends: dict[tuple[str, tuple[str, ...]], int] = {}
         self._newest: dict[str, int] = {}
 
@@ -61,10 +67,10 @@ class GaugeReports:
     def _estimates(self, report: WindowReport) -> None:
         """Replace the series of the estimates of the report's version and segment."""
         key = report.key
-        group = ("estimate", key.version, key.segment)
+        group, of_skill = (("estimate", key.version, key.segment), ("skill", key.version, key.segment))
         if not report.estimates or not self._admit(key.model, group, report.end):
             return
-        values = Values()
+        values, skill = Values(), Values()
         for one in report.estimates:
             if one.value is None or one.low is None or one.high is None:
                 continue
@@ -73,8 +79,10 @@ class GaugeReports:
             values.set(catalog.QUALITY_ESTIMATE_LOW, series, one.low)
             values.set(catalog.QUALITY_ESTIMATE_HIGH, series, one.high)
             if one.skill is not None:
-                values.set(catalog.QUALITY_ESTIMATE_SKILL, series, one.skill)
+                skill.set(catalog.QUALITY_ESTIMATE_SKILL, series, one.skill)
         self._gauges.put((key.model, group), values)
+        self._admit(key.model, of_skill, report.end)
+        self._gauges.put((key.model, of_skill), skill)
 
     def _evidence(self, model: str, version: str, end: int, report: EvidenceReport) -> None:
         """Replace the series of a version's watch: streams of all events, of segments only those raised."""
@@ -121,7 +129,10 @@ class GaugeReports:
             self._replace_estimates(report)
 
     def _replace_estimates(self, report: QualityReport) -> None:
-        """What labels say of a window takes the place of what was estimated of it, or of an earlier one."""
+        """What labels say of a window takes the place of what was estimated of it, or of an earlier one.
+
+        The skill stays, which says whether the next estimate will count: drift pages where there is none.
+        """
         key = (report.model, ("estimate", report.version, report.segment))
         if key in self._ends and self._ends[key] <= report.end:
             self._gauges.put(key, Values())

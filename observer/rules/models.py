@@ -185,7 +185,9 @@ def _estimate() -> str:
     found = f"{values}{{{where}}} and on(model, version, segment, metric) {skill} > 0"
     query = f'(printf "{found}" .Labels.model .Labels.version)'
     each = '{{ .Labels.metric }} {{ .Value | printf "%.3g" }} now; '
-    return f"{{{{ with query {query} }}}}estimated {{{{ range . }}}}{each}{{{{ end }}}}{{{{ end }}}}"
+    known = f"estimated {{{{ range . }}}}{each}{{{{ end }}}}"
+    labelled = f"labels tell it, see {catalog.QUALITY.name}. "
+    return f"{{{{ with query {query} }}}}{known}{{{{ else }}}}{labelled}{{{{ end }}}}"
 
 
 def _capital(text: str) -> str:

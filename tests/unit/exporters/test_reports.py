@@ -266,6 +266,8 @@ def test_realised_values_replace_estimates():
     assert series(reports, catalog.QUALITY_ESTIMATE) != {}
     reports.quality(quality(5))
     assert series(reports, catalog.QUALITY_ESTIMATE) == {}
+    kept = series(reports, catalog.QUALITY_ESTIMATE_SKILL)
+    assert list(kept.values()) == [0.5], "else drift would page until the next window"
     reports.window(estimated(6))
     assert series(reports, catalog.QUALITY_ESTIMATE) != {}
 
