@@ -24,6 +24,8 @@ class _Waiting(Generic[T]):
     """Reports by window and version, until both arms have theirs."""
 
     _reports: dict[int, dict[str, T]] = field(default_factory=dict)
+    _newest: int = 0
+    """Start of the latest window that was there at the last look: those of one moment come one by one."""
 
     def keep(self, start: int, version: str, report: T) -> None:
         self._reports.setdefault(start, {})[version] = report
@@ -33,14 +35,16 @@ class _Waiting(Generic[T]):
     def whole(self, champion: str, challenger: str, due: Callable[[T], bool]) -> list[tuple[T, T | None]]:
         """The champion's and the challenger's of the windows that are due, in order, taken out.
 
-        One without the challenger's had no request of it, once a later window has come.
+        One without the challenger's had no request of it, once a later window was there at the last look.
         """
-        newest = max(self._reports, default=0)
-        whole = [
-            start
-            for start, reports in sorted(self._reports.items())
-            if champion in reports and (challenger in reports or start < newest) and due(reports[champion])
-        ]
+        newest, self._newest = self._newest, max(self._reports, default=self._newest)
+        whole = []
+        for start, reports in sorted(self._reports.items()):
+            if champion in reports:
+                if challenger not in reports and start >= newest:
+                    break  # none after it may come before it
+                if due(reports[champion]):
+                    whole.append(start)
         taken = [self._reports.pop(start) for start in whole]
         return [(reports[champion], reports.get(challenger)) for reports in taken]
 
@@ -61,7 +65,8 @@ class Pairs:
     def take(self, report: QualityReport) -> None:
         """Keep what a report says of quality, if it is one of ours."""
         ours = report.version in (self.champion, self.challenger) and not report.arm and not report.segment
-        known = report.correct is not None or bool(report.losses)
+        # Without labels nothing is right or wrong, but its requests were divided as all are.
+        known = report.correct is not None or bool(report.losses) or not report.labelled
         if ours and known and (report.maturity == "matured" or report.final):
             self._quality.keep(report.start, report.version, report)
 
@@ -110,7 +115,9 @@ def _cohort(other: QualityReport, one: QualityReport | None, share: float) -> Co
     outcomes = Arms(share, l1, other.labelled, x1, other.correct or 0)
     labelled = Arms(share, n1, other.predictions, l1, other.labelled)
     losses = None
-    if other.losses:
-        zero = np.zeros(len(other.losses))
-        losses = (np.array(one.losses, np.float64) if one else zero, np.array(other.losses, np.float64))
+    known = other.losses or (one.losses if one else ())
+    if known:
+        none = (0.0,) * len(known)
+        mine = (one.losses if one else ()) or none
+        losses = (np.array(mine, np.float64), np.array(other.losses or none, np.float64))
     return Cohort(other.start / 1000, other.end / 1000, outcomes, labelled, losses)

@@ -91,7 +91,9 @@ class Rollout:
             return False
         if cohort.labelled.share != self.share / 100:
             return False
-        self.last, self.seen = cohort.end, now
+        self.last = cohort.end
+        if cohort.outcomes.n:
+            self.seen = now
         outcomes = cohort.outcomes if cohort.losses is None else self._within(cohort, cohort.losses)
         if outcomes is not None:
             self.design.update(outcomes)

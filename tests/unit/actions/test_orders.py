@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from detectors.experiment.arms import Arms
 from observer.actions.base import Order, Progress
+from observer.actions.cohorts import Pairs
 from observer.actions.ledger import Action
+from observer.actions.rollout import Rollout
+from observer.actions.rollout_spec import RolloutSpec
+from observer.actions.steps import Cohort
 from observer.actions.traffic.target import Division
 from observer.errors import ConfigError, Permanent, Unclear
+from observer.model import QualityReport
 from tests.unit.actions.fakes import NOW
 from tests.unit.actions.world import HOUR, Splitter, World, burning
 
@@ -231,6 +240,52 @@ def test_a_person_promotes_while_a_step_is_read_back() -> None:
     _turn(world, 3, 10)
     rollout = world.control.rollouts.of("credit")
     assert (world.splitter.share, rollout.share, rollout.paused) == (100, 100, "")
+
+
+def test_a_small_arm_without_labels_in_most_windows_is_a_fair_division() -> None:
+    rng, pairs = np.random.default_rng(3), Pairs("v1", "v2")
+    rollout = Rollout("credit", "v1", "v2", RolloutSpec(target="serving"), NOW)
+    rollout.applied(5.0, NOW)
+    for hour in range(336):
+        start = int((NOW + hour * HOUR) * 1000)
+        one = int(rng.binomial(50, 0.05))
+        for version, rows in (("v1", 50 - one), ("v2", one)):
+            labelled = int(rng.binomial(rows, 0.2))
+            report = QualityReport(
+                "credit", version, "", "", start, start + 1, "matured", True, rows, labelled, ()
+            )
+            if rows:
+                pairs.take(replace(report, correct=labelled // 2 if labelled else None))
+        for cohort in pairs.cohorts(5.0, math.inf):
+            rollout.observe(cohort, NOW + hour * HOUR)
+    assert rollout.ratio.evidence < 4.6
+    assert rollout.design.n > 3_000
+
+
+def test_reports_of_several_windows_that_come_one_by_one_are_paired_whole() -> None:
+    pairs, seen = Pairs("v1", "v2"), []
+    for version in ("v1", "v2"):  # a restart catches up; they are read in the middle
+        for hour in range(4):
+            start = int((NOW + hour * HOUR) * 1000)
+            pairs.take(
+                QualityReport(
+                    "credit", version, "", "", start, start + 1, "matured", True, 9, 9, (), correct=5
+                )
+            )
+        seen += pairs.cohorts(50.0, math.inf)
+    assert [cohort.labelled.challenger for cohort in seen] == [9, 9, 9, 9]
+
+
+def test_without_labels_no_data_pauses() -> None:
+    rollout = Rollout("credit", "v1", "v2", RolloutSpec(target="serving"), NOW)
+    rollout.applied(5.0, NOW)
+    for hour in range(8):
+        arms = Arms(0.05, 5, 95, 0, 0)
+        rollout.observe(
+            Cohort(NOW + hour * HOUR, NOW + (hour + 1) * HOUR, Arms(0.05, 0, 0, 0, 0), arms),
+            NOW + (hour + 1) * HOUR,
+        )
+    assert rollout.decide(NOW + 9 * HOUR).reason == "no_data"
 
 
 def test_a_promotion_that_cannot_begin_is_not_called_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
