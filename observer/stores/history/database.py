@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ _LOCK = 0x0B5E_0001
 """Of PostgreSQL's advisory locks: one process at a time changes the schema."""
 _MIGRATING = threading.Lock()
 """Alembic's context is one for the whole process."""
+_TURN = 0.05
+"""Seconds until SQLite is asked again."""
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
@@ -166,7 +169,7 @@ def _sqlite(url: str, patience: float) -> Engine:
     def connected(connection: object, _: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]  # transactions begin below
         cursor = connection.cursor()  # type: ignore[attr-defined]
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _to_wal(cursor, patience)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
 
@@ -178,3 +181,16 @@ def _sqlite(url: str, patience: float) -> Engine:
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)
     return engine
+
+
+def _to_wal(cursor: sqlite3.Cursor, patience: float) -> None:
+    """Have a write-ahead log. SQLite does not itself wait for another process that changes to it."""
+    for last in [False] * int(patience / _TURN) + [True]:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if last:
+                raise
+            threading.Event().wait(_TURN)
+        else:
+            return
