@@ -23,6 +23,7 @@ from pyarrow import csv, parquet
 
 from tests.docs import given
 from tests.docs.pages import Block, blocks, pages
+from tests.docs.runner import PATIENCE
 from tests.services.kafka import KafkaBroker
 from tests.services.peers import interpreter
 from tests.services.process import Process, free_port
@@ -261,7 +262,7 @@ def run(line: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
             Path(into).write_text(said)
     else:
         done = subprocess.run(
-            ["bash", "-euc", line], capture_output=True, text=True, timeout=100, check=False
+            ["bash", "-euc", line], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         code, said = done.returncode, done.stdout + done.stderr
     assert code == 0, f"{place}: {line}\n{said}"

@@ -56,7 +56,7 @@ class Desk:
         self.alerting.show(action_alerts(self.engine.ledger.open), now)
         self.alerting.tick(now)
 
-    def until(self, happened: Callable[[], Any], seconds: float = 30) -> None:
+    def until(self, happened: Callable[[], Any], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not happened():
             assert time.monotonic() < deadline, [a.rows for a in self.engine.ledger.actions.values()]

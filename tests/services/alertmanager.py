@@ -155,7 +155,7 @@ class Alertmanager(Server):
         """End a silence before its time."""
         self._client.delete(f"/api/v2/silence/{silence}").raise_for_status()
 
-    def wait_until_muted(self, name: str, by: str, timeout: float = 30) -> None:
+    def wait_until_muted(self, name: str, by: str, timeout: float = 60) -> None:
         """Return once alerts of a name are there, all inhibited by one of another; raises `TimeoutError`."""
         deadline = time.monotonic() + timeout
         while True:

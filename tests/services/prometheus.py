@@ -110,7 +110,7 @@ class Prometheus(Server):
         ]
 
     def wait_for(
-        self, promql: str, predicate: Callable[[list[Sample]], object] = bool, timeout: float = 30
+        self, promql: str, predicate: Callable[[list[Sample]], object] = bool, timeout: float = 60
     ) -> list[Sample]:
         """The query's first answer that satisfies `predicate`; raises `TimeoutError` with the last answer."""
         deadline = time.monotonic() + timeout

@@ -19,7 +19,7 @@ from tests.unit.client.fakes import Memory, balanced
 EVENT_BYTES = 900  # nearly, as the buffer estimates one with a single feature
 
 
-def wait_for(condition, seconds: float = 20) -> None:
+def wait_for(condition, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "not within the time"

@@ -32,7 +32,7 @@ def test_an_order_is_answered_after_it_was_saved():
     orders, log = Orders(), []
     thread, answer = give(orders, lambda: log.append("done") or "it is done")
     orders.carry_out(lambda: log.append("saved") or True)
-    thread.join(5)
+    thread.join(60)
     assert (answer, log) == (["it is done"], ["done", "saved"])
 
 
@@ -48,7 +48,7 @@ def test_what_cannot_be_done_is_told_to_who_asked_and_saves_nothing(error):
     orders = Orders()
     thread, answer = give(orders, order)
     orders.carry_out(lambda: pytest.fail("saved"))
-    thread.join(5)
+    thread.join(60)
     assert answer == [error]
 
 
@@ -59,8 +59,8 @@ def test_a_fault_of_one_order_leaves_nobody_without_an_answer():
     while orders._waiting.qsize() < 2:
         time.sleep(0.001)
     orders.carry_out(lambda: True)
-    first.join(5)
-    second.join(5)
+    first.join(60)
+    second.join(60)
     assert one == ["done"]
     assert "KeyError" in str(other[0])
 
@@ -69,7 +69,7 @@ def test_a_save_put_off_is_said():
     orders = Orders()
     thread, answer = give(orders, lambda: "done")
     orders.carry_out(lambda: False)
-    thread.join(5)
+    thread.join(60)
     assert answer == ["done; it will be saved with the next checkpoint"]
 
 

@@ -116,14 +116,14 @@ def test_probes_answer_while_a_scrape_takes_its_time(service):
 
     def slow(accept):
         scraping.set()
-        finish.wait(10)
+        finish.wait(60)
         return b"", "text/plain"
 
     service.render = slow
     scrape = threading.Thread(target=service.get, args=["/metrics"])
     scrape.start()
     try:
-        assert scraping.wait(10)
+        assert scraping.wait(60)
         assert service.get("/healthz").status_code == 200
     finally:
         finish.set()
