@@ -220,6 +220,7 @@ class HttpConfig(_Section):
 def _targets(models: Mapping[str, ModelConfig], targets: Mapping[str, TargetSpec]) -> list[str]:
     """What is wrong with the targets that models name, a line each."""
     wrong = []
+    moved_by: dict[str, str] = {}
     for name, model in models.items():
         wanted = [
             (
@@ -237,7 +238,12 @@ def _targets(models: Mapping[str, ModelConfig], targets: Mapping[str, TargetSpec
                 accepted = ", ".join(fitting) or f"none yet: `targets` names none for {kind}"
                 wrong.append(f"{where}: target {target!r}; accepted: {accepted}")
         rollout = model.rollout
-        if rollout is None or rollout.shadow is None or rollout.target not in targets:
+        if rollout is None or rollout.target not in targets:
+            continue
+        if (other := moved_by.setdefault(rollout.target, name)) != name:
+            what = f"target {rollout.target!r} is moved by the rollouts of {other} already"
+            wrong.append(f"models.{name}.rollout.target: {what}; accepted: a target of its own")
+        if rollout.shadow is None:
             continue
         type_ = targets[rollout.target].type
         if type_ not in RETRAINS | SHADOWS:
@@ -312,6 +318,10 @@ class Config(_Section):
     @model_validator(mode="after")
     def _known_targets(self) -> Self:
         wrong = _targets(self.models, self.targets)
+        if self.learn_unknown and self.defaults.rollout is not None:
+            what = f"any model that an event names would move target {self.defaults.rollout.target!r}"
+            accepted = "a rollout under models.<name>, or learn_unknown: false"
+            wrong.append(f"defaults.rollout: {what}; accepted: {accepted}")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
