@@ -86,9 +86,9 @@ class Registry(Generic[SpecT]):
         if spec is None:
             known = sorted(self.all())
             close = get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else ""
+            hint = f", did you mean {close[0]!r}? Accepted: " if close else "; accepted: "
             broken = "".join(f"; {line}" for line in self.problems())
-            msg = f"unknown detector {name!r}{hint} Accepted: {', '.join(known)}{broken}"
+            msg = f"unknown detector {name!r}{hint}{', '.join(known)}{broken}"
             raise DetectorError(msg)
         return spec
 

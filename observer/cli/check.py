@@ -26,9 +26,10 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 def command(path: Path, as_json: bool) -> None:
     """Validate a configuration, then reach everything it names; changes nothing.
 
-    One line per check: references are loaded; of every stream the topic or the files, what may be done
-    there, and a few events, decoded and held against the reference; the state folder; the port. Ends with
-    exit code 1 if anything failed. Brokers that do not answer are given up after about 40 seconds.
+    One line per check: references are loaded, and columns that the configuration names looked up in them; of
+    every stream the topic or the files, what may be done there, and a few events, decoded and held against
+    the reference; the state folder; the port. Ends with exit code 1 if anything failed. Brokers that do not
+    answer are given up after about 40 seconds.
     """
     from observer.cli.checks import checks
     from observer.config import load

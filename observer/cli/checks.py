@@ -16,6 +16,7 @@ from detectors.adapters.peer import Peer
 from detectors.base import DetectorError, Numbers
 from observer.acting import targets
 from observer.actions.traffic.target import TrafficTarget
+from observer.cli.names import unknown
 from observer.clock import SystemClock
 from observer.codecs import InferenceSpec, codec, pairing
 from observer.config import Config, StreamConfig
@@ -95,12 +96,14 @@ def _references(config: Config, references: dict[str, Reference]) -> Iterator[Li
             yield Line("ok", f"{key}.reference", f"learnt from the first {wanted}{who}")
         else:
             files = {f"{key}.reference": spec.reference, **files}
+        loaded: list[Reference] = []
         for subject, path in files.items():
             try:
                 reference = load_reference(path)
             except ObserverError as error:
                 yield Line("failed", subject, str(error))
                 continue
+            loaded.append(reference)
             references.setdefault(model, reference)
             schema, estimator = reference.schema, reference.estimator
             labels = f"{estimator.outcomes.n:,} labels, " if estimator is not None else ""
@@ -110,6 +113,9 @@ def _references(config: Config, references: dict[str, Reference]) -> Iterator[Li
                 f"{path}: {reference.version}, {reference.summary.n:,} rows, {labels}"
                 f"{len(schema.features)} features, task {schema.task or 'unknown'}",
             )
+        if loaded and model:
+            named = unknown(spec, config.defaults, loaded)
+            yield from (Line("warning", f"{key}.{below}", detail) for below, detail in named)
 
 
 def _adapters(config: Config) -> Iterator[Line]:

@@ -81,6 +81,41 @@ def test_a_reference_that_is_not_there(prepared: Path, observer: Observer) -> No
     assert line.startswith("failed: reference m.reference: no such file; make one with")
 
 
+NAMED = """
+models:
+  m:
+    reference: m.reference
+    features:
+      x: {tier: ticket, minimum: {location: 0.05}}
+      cty: {tier: info}
+      city: {minimum: {location: 0.1}}
+      "@label": {minimum: {error_rate: 0.02}}
+      everywhere: {tier: ticket}
+      secret: {privacy: "off"}
+    judge:
+      detectors: [ks, {type: river, columns: [z]}]
+      online: [{type: adwin, columns: [x, cities]}, page_hinkley]
+defaults: {features: {everywhere: {tier: ticket}}}
+"""
+
+
+def test_columns_that_the_reference_does_not_have(prepared: Path, observer: Observer) -> None:
+    """An override of a feature whose name is misspelt would change nothing."""
+    kept = [line for line in (prepared / "observer.yaml").read_text().splitlines() if "models:" not in line]
+    (prepared / "observer.yaml").write_text("\n".join(kept) + NAMED)
+    ran = observer("check", "-c", "observer.yaml", "--json")
+    found = {one["subject"]: one["detail"] for one in ran.lines if one["status"] == "warning"}
+    has = "@prediction, @score, @table, city, x"
+    assert found == {
+        "models.m.features.cty": f"no column 'cty' in the reference, did you mean 'city'? It has: {has}",
+        "models.m.features.city.minimum": "no location is watched of it, only total_variation, missing,"
+        " type_errors, unseen_categories",
+        "models.m.judge.detectors": f"river.ADWIN: no column 'z' in the reference; it has: {has}",
+        "models.m.judge.online": "adwin: no column 'cities' in the reference, did you mean 'city'?"
+        f" It has: {has}",
+    }
+
+
 def test_features_that_differ_from_the_reference(prepared: Path, observer: Observer) -> None:
     rows = events(1)
     for row in rows:
