@@ -7,6 +7,7 @@ import json
 from observer.metrics import catalog
 from observer.rules.base import Paper, Rule, Severity, group, quote
 from observer.rules.watched import Watched
+from observer.rules.why import since, strongest_of_version
 from observer.windows import duration
 
 
@@ -36,8 +37,11 @@ def _drift(paper: Paper, watched: Watched) -> list[Rule]:
             (f"{opened} unless {skilled}", "page", f"With no objective on labels, {what}", unknown),
             (f"{opened} and {skilled}", "ticket", _capital(what), f"Likely effect: {_estimate()}"),
         ]
+    why = strongest_of_version()
     rules = [
-        paper.alert("ObserverDrift", expr, severity, "drift", summary, effect + _strongest(), watched.labels)
+        paper.alert(
+            "ObserverDrift", expr, severity, "drift", summary, since("inputs") + effect + why, watched.labels
+        )
         for expr, severity, summary, effect in told
     ]
     streams = f"max by (model, version, column, statistic) ({watched.select(catalog.STREAM_TIER)}) == 1"
@@ -79,7 +83,7 @@ def _quality(paper: Paper, watched: Watched) -> list[Rule]:
             severity,
             "quality",
             "Labels say that the quality of {{ $labels.model }} {{ $labels.version }} has changed",
-            "The watch of quality has opened an incident. " + _strongest(),
+            "The watch of quality has opened an incident. " + since("quality") + strongest_of_version(),
             watched.labels,
         )
     ]
@@ -153,18 +157,6 @@ def _labels(paper: Paper, watched: Watched) -> list[Rule]:
 
 def _eq(**labels: str) -> str:
     return ",".join(f'{name}="{value}"' for name, value in labels.items())
-
-
-def _strongest() -> str:
-    """The columns of the open incident, in the text of an alert."""
-    evidence = f'{catalog.STREAM_EVIDENCE.name}{{model=%q,version=%q,segment=\\"\\"}}'
-    raised = f"{catalog.STREAM_TIER.name} == 2"
-    found = f"{evidence} and on(model, version, column, statistic) {raised}"
-    query = f'(printf "topk(3, max by (column, statistic) ({found}))" .Labels.model .Labels.version)'
-    each = "{{ .Labels.statistic }} of {{ .Labels.column }}; "
-    return (
-        f"{{{{ with query {query} }}}}Strongest evidence: {{{{ range . }}}}{each}{{{{ end }}}}{{{{ end }}}}"
-    )
 
 
 def _objective(model: str, name: str) -> str:

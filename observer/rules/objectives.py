@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from observer.metrics import Metric, catalog
 from observer.rules.base import Paper, Rule, group, literal, matchers, quote, record
 from observer.rules.watched import Watched
+from observer.rules.why import left, rates, strongest_of_model
 from observer.slo import ObjectiveSpec
 from observer.slo.burn import DAY, AlertRule
 from observer.slo.objective import alert_rules, burn_windows
@@ -140,9 +141,9 @@ def _meta(subject: _Subject, spec: ObjectiveSpec, shortest: int, whole: int) -> 
 def _alerts(paper: Paper, subject: _Subject, spec: ObjectiveSpec, rules: tuple[AlertRule, ...]) -> list[Rule]:
     name, model, sloth = subject.name, subject.watched.model, subject.labels
     where = {"model": model, "objective": name, "owner": subject.watched.spec.owner}
-    about = literal(spec.description or f"{model}: {spec.indicator.words}".removeprefix(": "))
-    if not model:
-        about = f"{{{{ $labels.model }}}}: {about}"
+    words = spec.indicator.words
+    about = literal(spec.description or words[0].upper() + words[1:])
+    whose = (literal(model) or "{{ $labels.model }}") + f"/{name}"
     remaining = subject.select(catalog.SLO_BUDGET, 'by="prediction"')
     found = []
     for severity in ("page", "ticket"):
@@ -153,15 +154,18 @@ def _alerts(paper: Paper, subject: _Subject, spec: ObjectiveSpec, rules: tuple[A
         spans = " or ".join(
             f"{rule.factor:g}x over {duration(rule.long)} and {duration(rule.short)}" for rule in mine
         )
+        fast = rates(model, name, [duration(rule.long) for rule in mine])
         found.append(
             paper.alert(
                 "ObserverBudgetBurn",
                 expr,
                 severity,
                 "objective",
-                f"{about}: the error budget of {name} burns too fast",
-                f"{{{{ $value | humanizePercentage }}}} are bad, {100 * (1 - spec.target):.4g}% may be; "
-                f"alerts at {spans}. {_left(subject, remaining)}",
+                f"{about}: the error budget of {whose} burns too fast",
+                fast + "{{ $value | humanizePercentage }} are bad, "
+                f"{100 * (1 - spec.target):.4g}% may be; alerts at {spans}. "
+                + left(model, name)
+                + strongest_of_model(model),
                 {**where, "sloth_severity": severity, **sloth},
             )
         )
@@ -172,9 +176,10 @@ def _alerts(paper: Paper, subject: _Subject, spec: ObjectiveSpec, rules: tuple[A
             spent,
             "ticket",
             "objective",
-            f"{about}: the error budget of {name} is spent",
+            f"{about}: the error budget of {whose} is spent",
             f"By the time of the predictions {{{{ $value | humanizePercentage }}}} of the budget of "
-            f"{spec.calendar or duration(spec.window)} is left; labels that come late can still move it.",
+            f"{duration(spec.window) if spec.calendar is None else 'the ' + spec.calendar} is left"
+            + ("; labels that come late can still move it." if spec.waits_for_labels else "."),
             where,
             duration(paper.thresholds.hold),
         )
@@ -190,16 +195,3 @@ def _fast(rule: AlertRule, spec: ObjectiveSpec, subject: _Subject) -> str:
         for window in (rule.long, rule.short)
     )
     return f"({long} and {short})"
-
-
-def _left(subject: _Subject, remaining: str) -> str:
-    """How much budget is left by the service's own count, asked when the alert fires."""
-    if subject.watched.model:
-        query = '"' + remaining.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    else:
-        own = f'objective=\\"{subject.name}\\",by=\\"prediction\\"'
-        query = f'(printf "{catalog.SLO_BUDGET.name}{{model=%q,{own}}}" .Labels.model)'
-    return (
-        f"{{{{ with query {query} }}}}Of the budget {{{{ . | first | value | humanizePercentage }}}} "
-        "is left.{{ end }}"
-    )

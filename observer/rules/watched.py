@@ -9,6 +9,7 @@ from observer.config import ModelConfig
 from observer.metrics import Metric
 from observer.metrics.base import clean
 from observer.rules.base import quote
+from observer.slo.spec import LabelCoverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +44,13 @@ class Watched:
 
     @property
     def realised(self) -> list[str]:
-        """Objectives that rest on labels: what they say counts for more than any drift."""
-        return [name for name, spec in self.spec.objectives.items() if spec.waits_for_labels]
+        """Objectives on what labels say of the model: it counts for more than any drift.
+
+        That labels come at all, which is what coverage tells, says nothing of it.
+        """
+        every = self.spec.objectives.items()
+        return [
+            name
+            for name, spec in every
+            if spec.waits_for_labels and not isinstance(spec.indicator, LabelCoverage)
+        ]

@@ -126,6 +126,25 @@ def test_drift_pages_only_without_an_objective_on_labels():
     assert sum(labels["severity"] == "page" for labels in found) == 2
 
 
+@pytest.mark.parametrize(
+    ("indicator", "severity"),
+    [
+        ("{type: correct}", "ticket"),
+        ("{type: quality, metric: roc_auc, at_least: 0.8}", "ticket"),
+        ("{type: label_coverage, at_least: 0.9}", "page"),
+        ("{type: correct, basis: estimated}", "page"),
+    ],
+)
+def test_labels_that_come_say_nothing_of_quality_by_themselves(tmp_path, indicator, severity):
+    """An objective on their coverage takes no page of drift, nor of quality, away."""
+    models = f"{{m: {{objectives: {{one: {{indicator: {indicator}, target: 0.99}}}}}}}}"
+    (tmp_path / "observer.yaml").write_text(f"{STREAMS}\nmodels: {models}\n")
+    groups = yaml.safe_load(write(load(tmp_path / "observer.yaml"), thresholds()))["groups"]
+    [own] = [group for group in groups if group["name"] == "observer-model-m"]
+    found = {rule["alert"]: rule["labels"]["severity"] for rule in reversed(own["rules"])}
+    assert (found["ObserverDrift"], found["ObserverQualityDrop"]) == (severity, severity)
+
+
 def test_a_label_that_a_metric_has_not_is_refused():
     with pytest.raises(ValueError, match="no label colour"):
         select(catalog.SLO_EVENTS, colour="red")
