@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -127,8 +126,11 @@ def follow(engine: ActionEngine, said: Iterable[Ruling], now: float) -> None:
         if _heard(action, ruling, verb):
             continue
         if verb == "reject" or action.state == "waiting" or (verb == "approve" and action.state == "held"):
-            with suppress(ConfigError):  # written down as refused
+            try:
                 engine.rule(action.id, verb, ruling.actor, ruling.comment, now, {"silence": ruling.silence})
+            except ConfigError as error:  # of a rejection written down already
+                if verb == "approve" and not action.final:
+                    _note(engine, action, ruling, str(error), now)
     for action in engine.ledger.open:
         held = [row for row in action.rows if row.event == "held"]
         if action.state == "held" and action.id not in holding and held[-1].data.get("silence"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
 
 from observer.errors import Permanent
@@ -92,8 +92,13 @@ class Order:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Order:
-        """What `to_json` gave."""
-        return cls(**{**data, "approval": Approval(**data["approval"])})
+        """What `to_json` gave, here or in a later release that says more."""
+        approval = Approval(**_own(Approval, data["approval"]))
+        return cls(**{**_own(cls, data), "approval": approval})
+
+
+def _own(kind: type[Approval | Order], data: Mapping[str, Any]) -> dict[str, Any]:
+    return {one.name: data[one.name] for one in fields(kind) if one.name in data}
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ MOST_REPORTS: Final = 20_000
 MOST_ALERTS: Final = 1_000
 MOST_COHORTS: Final = 5_000
 MOST_EVALUATIONS: Final = 1_000
+MOST_REFERENCES: Final = 1_000
 LONGEST_WAIT: Final = 86_400.0
 """Seconds that a trigger waits for its rules' guards."""
 LOOK_AGAIN: Final = 60.0
@@ -139,6 +140,8 @@ class Control:
     _following: list[Action] = field(default_factory=list)
     """Retrainings whose rollout is still to be started."""
     _labels: dict[str, deque[tuple[float, str, int]]] = field(default_factory=dict)
+    _references: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Model and version -> version of the reference that its windows are judged against."""
     _asked: float = 0.0
     _deaf: bool = False
     """Whether silences could not be read when they were last asked for."""
@@ -148,6 +151,7 @@ class Control:
     def __post_init__(self) -> None:
         """Start the rollouts that a crash came between."""
         self.engine.hindrance = self._hindrance
+        self.engine.forbidden = self._forbidden
         due = filter(self._due, self.engine.ledger.actions.values())
         self._following += {action.order.model: action for action in due}.values()  # the latest of each
 
@@ -251,6 +255,10 @@ class Control:
             if isinstance(report, WindowReport):
                 self.rollouts.window(report)
                 triggers += of_window(report)
+                self._references.pop((report.key.model, report.key.version), None)
+                self._references[report.key.model, report.key.version] = report.reference
+                while len(self._references) > MOST_REFERENCES:
+                    del self._references[next(iter(self._references))]
             else:
                 self.rollouts.quality(report)
                 triggers += of_quality(report)
@@ -265,6 +273,8 @@ class Control:
             return True
         if not trigger.version:  # it is about the model as a whole
             trigger = replace(trigger, version=self._champion(trigger.model))
+        reference = self._references.get((trigger.model, trigger.version), "")
+        trigger = replace(trigger, reference=reference)
         decided = True
         past = [one for one in self.engine.ledger.actions.values() if one.order.model == trigger.model]
         labels = self._labelled(trigger)
@@ -346,6 +356,12 @@ class Control:
             return
         self._deaf = False
         follow(self.engine, said, now)
+
+    def _forbidden(self, order: Order) -> str:
+        """A dry run does nothing, whoever says so, but take traffic back and tell somebody."""
+        if order.kind in LOWERS_EXPOSURE or not self.rollouts.guards(order.model).dry_run:
+            return ""
+        return f"it would {order.kind} through {order.target}; guards.dry_run of {order.model} holds it"
 
     def _hindrance(self, order: Order, now: float) -> str:
         """Why an order that waits for objections may not start now; "" when it may."""

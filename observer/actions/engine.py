@@ -73,6 +73,8 @@ class ActionEngine:
         self._quiet: dict[str, tuple[int, float]] = {}
         self.hindrance: Callable[[Order, float], str] = lambda _, __: ""
         """Why an order may not start by itself now, in words; "" when it may."""
+        self.forbidden: Callable[[Order], str] = lambda _: ""
+        """Why an order may not be carried out, whoever approves it, in words; "" when it may."""
         self.away: dict[str, str] = {}
         """Targets with open orders that gave no answer when they were last asked, and what was wrong."""
 
@@ -116,6 +118,8 @@ class ActionEngine:
         state = action.state
         if action.final:
             raise ConfigError([f"action {action_id}: it has ended, {state}"])
+        if verb == "approve" and (why := self.forbidden(action.order)):
+            raise ConfigError([f"action {action_id}: {why}"])
         if state in ("waiting", "held"):
             due = state == "waiting" and now >= action.until
             if due and verb != "reject" and action.order.approval.mode == "required":
@@ -226,7 +230,7 @@ class ActionEngine:
         if silent:
             return
         if state == "approved":
-            if _due(action, now):
+            if _due(action, now) and not self.forbidden(order):
                 self._send(action, now)
             return
         # What may have been done is asked for first, however late it is.

@@ -53,7 +53,12 @@ EVENTS: Final[Mapping[str, State | None]] = {
     "succeeded": "succeeded",
     "failed": "failed",
 }
-"""Every kind of row, and the state that it leaves the action in."""
+"""Every kind of row, and the state that it leaves the action in.
+
+After a way back to this release there may be kinds that a later one wrote: such a row stands in the chain, is
+shown, and changes no state. So a later one needs its own kind of row only beside one of these that says, too,
+what must not be overlooked.
+"""
 
 NOTES: Final = frozenset({"rollout_started", "rollout_paused", "rollout_resumed", "rollout_ended"})
 """Rows about a rollout that order nothing, under its id."""
@@ -167,6 +172,9 @@ class Action:
             return
         elif row.event == "approved":
             self.jumped = 0.0
+        elif row.event not in EVENTS:
+            self.rows.append(row)
+            return
         self.state = EVENTS[row.event] or self.state
         self.attempts += row.event == "attempted"
         self.retry_at = float(data.get("retry_at", 0.0))
@@ -275,6 +283,9 @@ class Ledger:
             self.actions[row.action] = Action(order)
             self._known.add(row.action)
             self.fired[order.model, str(order.why.get("rule", ""))] = order.created
+        if row.event not in EVENTS and row.action not in self.actions:
+            self.head, self.length = row.hash, row.number
+            return
         action = self.actions[row.action]
         before = action.final
         action.apply(row)

@@ -48,6 +48,8 @@ class Trigger:
         Of a finding or objective.
     cause : str
         What it is about, the same each time it is seen: one decision per cause and rule.
+    reference : str
+        Version of the reference that the model's version is judged against; "" where there is none yet.
     detail : str
         For people.
     since : float or None
@@ -67,6 +69,7 @@ class Trigger:
     since: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,8 @@ def _order(rule: RuleSpec, trigger: Trigger, now: float) -> Order:
             "since": trigger.since,
             "until": now,
             "cause": trigger.cause,
+            "finding": str(trigger.evidence.get("finding", "")),
+            "reference": trigger.reference,
             **({"share": 0.0, "before": None} if rule.do == "rollback" else {}),
         },
         why={

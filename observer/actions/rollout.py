@@ -379,7 +379,7 @@ class Rollout:
             fields["model"],
             fields["champion"],
             fields["challenger"],
-            RolloutSpec.model_validate_json(fields["spec"]),
+            RolloutSpec.model_validate_json(fields["spec"], extra="ignore"),  # a later release may know more
             started,
             share,
             since,

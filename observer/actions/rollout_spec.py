@@ -46,8 +46,8 @@ class RolloutSpec(BaseModel):
     target: Annotated[str, Field(min_length=1)]
     """Name of the traffic target under `targets`."""
     steps: Annotated[tuple[float, ...], Field(min_length=1)] = (5.0, 20.0, 50.0)
-    """Percent of the traffic that the challenger gets, one after another; promotion is 100. A step up waits
-    until it looks better than worse."""
+    """Whole percents of the traffic that the challenger gets, one after another; promotion is 100. A step up
+    waits until it looks better than worse."""
     shadow: ShadowSpec | None = None
     """Before the first step the challenger answers copies of requests; for targets that can copy them."""
     bake: Annotated[Milliseconds, Field(ge=0)] = 3_600_000

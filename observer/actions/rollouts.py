@@ -183,7 +183,11 @@ class Rollouts:
         return f"{model}: rollout of {rollout.challenger} goes on"
 
     def promote(self, model: str, actor: str, now: float) -> str:
-        """Give the challenger all traffic, whatever the evidence."""
+        """Give the challenger all traffic, whatever the evidence; in a dry run nobody can."""
+        self._open(model)
+        if self.guards(model).dry_run:
+            why = "actions.guards.dry_run is set, so it gets no traffic; accepted now: pause, resume, abort"
+            raise ConfigError([f"model {model}: {why}"])
         return self._by_hand(model, "promote", 100.0, actor, now)
 
     def abort(self, model: str, actor: str, now: float) -> str:

@@ -161,9 +161,9 @@ class GuardSpec(_Section):
     freeze: tuple[FreezeSpec, ...] = ()
     """Hours in which nothing starts."""
     largest_step: Annotated[float, Field(gt=0, le=100)] = 50.0
-    """The most percent of the traffic by which one step may raise a challenger's share."""
+    """The most whole percents of the traffic by which one step may raise a challenger's share."""
     dry_run: bool = False
-    """Decide and say everything, do nothing."""
+    """Decide and say everything, do nothing, whoever approves it; a person can still take traffic back."""
 
     def frozen(self, local: float) -> str:
         """The freeze that a time lies in, in words; seconds since the epoch, local; empty without one."""

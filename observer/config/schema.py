@@ -243,14 +243,23 @@ def _targets(models: Mapping[str, ModelConfig], targets: Mapping[str, TargetSpec
         if (other := moved_by.setdefault(rollout.target, name)) != name:
             what = f"target {rollout.target!r} is moved by the rollouts of {other} already"
             wrong.append(f"models.{name}.rollout.target: {what}; accepted: a target of its own")
-        if rollout.shadow is None:
-            continue
-        type_ = targets[rollout.target].type
-        if type_ not in RETRAINS | SHADOWS:
-            what = f"target {rollout.target!r} is of type {type_}, which cannot copy requests"
-            accepted = f"a target of type {', '.join(sorted(SHADOWS))}, or a rollout without `shadow`"
-            wrong.append(f"models.{name}.rollout.shadow: {what}; accepted: {accepted}")
+        wrong += [f"models.{name}.{one}" for one in _divided(model, rollout, targets[rollout.target].type)]
     return wrong
+
+
+def _divided(model: ModelConfig, rollout: RolloutSpec, type_: str) -> list[str]:
+    """What a traffic target of this type cannot do of what a rollout asks for."""
+    if type_ in RETRAINS:
+        return []
+    wrong = []
+    if rollout.shadow is not None and type_ not in SHADOWS:
+        what = f"target {rollout.target!r} is of type {type_}, which cannot copy requests"
+        accepted = f"a target of type {', '.join(sorted(SHADOWS))}, or a rollout without `shadow`"
+        wrong.append(f"rollout.shadow: {what}; accepted: {accepted}")
+    percents = [("rollout.steps", step) for step in rollout.steps]
+    percents.append(("actions.guards.largest_step", model.actions.guards.largest_step))
+    needs = f"accepted: whole percents, which is what target {rollout.target!r} takes"
+    return wrong + [f"{key}: {value:g}; {needs}" for key, value in percents if value != int(value)]
 
 
 class CapsConfig(_Section):

@@ -241,7 +241,9 @@ class Closing:
                 if news and key.start + reach > monitor.final_until:
                     reached = self._reached(watermark)
                     report = quality_report(monitor, key, reached, self.horizon, final=False)
-                    if report.labelled:
+                    # Without labels a rollout still learns how the requests of a version were divided.
+                    counted = report.maturity == "matured" and not (key.arm or key.segment)
+                    if report.labelled or counted:
                         self.reports.quality(report)
             monitor.reported = monitor.cohorts.revision
             monitor.matured_until = ripe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from observer.metrics import catalog
-from observer.rules.base import Paper, Rule, group, increase, select
+from observer.rules.base import Paper, Rule, group, increase, matchers, select
 from observer.windows import duration
 
 
@@ -15,7 +15,7 @@ def service_group(paper: Paper, job: str, *, has_labels: bool) -> Rule:
     rules = [
         paper.alert(
             "ObserverDown",
-            f'up{{job="{job}"}} == 0 or absent(up{{job="{job}"}})',
+            f"up{matchers(job=job)} == 0 or absent(up{matchers(job=job)})",
             "page",
             "service",
             "The observer cannot be scraped",
@@ -81,7 +81,7 @@ def service_group(paper: Paper, job: str, *, has_labels: bool) -> Rule:
         ),
         paper.alert(
             "ObserverRestarts",
-            f'changes({catalog.PROCESS_START.name}{{job="{job}"}}[1h]) > 3',
+            f"changes({catalog.PROCESS_START.name}{matchers(job=job)}[1h]) > 3",
             "ticket",
             "service",
             "The observer restarts again and again",
@@ -101,7 +101,7 @@ def _silent(paper: Paper, stream: str, job: str) -> Rule:
     span = duration(silent)
     messages = select(catalog.SOURCE_MESSAGES, stream=stream)
     had = f"max by (stream) ({select(catalog.WATERMARK, stream=stream)})"
-    up = f'time() - max({catalog.PROCESS_START.name}{{job="{job}"}}) > {silent / 2000:g}'
+    up = f"time() - max({catalog.PROCESS_START.name}{matchers(job=job)}) > {silent / 2000:g}"
     came = f"sum by (stream) ({increase(messages, span)}) or 0 * {had} and on() ({up})"
     expr = f"({came}) == 0 and on(stream) {had}"
     if stream == "predictions":

@@ -110,6 +110,7 @@ def test_the_pipeline_of_the_page_about_kubeflow_takes_what_it_is_given(tmp_path
         named = {"version_key": "Output", "version_task": "fit"}
         target = KubeflowSpec.model_validate({**made_of, **named}).target()
         given = {"model": "churn", "version": "7", "since": None, "until": NOW, "cause": "incident"}
+        given |= {"finding": "f1", "reference": "r1"}
         engine = ActionEngine(Ledger(MemoryStore()), {"pipeline": target}, poll_every=0)
         action = engine.propose(order(parameters=given), NOW)
         assert action is not None

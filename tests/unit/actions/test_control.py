@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from observer.actions.ledger import broken
 from observer.actions.policy import Trigger
 from observer.actions.spec import GuardSpec
-from observer.errors import Retryable
+from observer.errors import ConfigError, Retryable
 from observer.metrics import Values, catalog
 from tests.unit.actions.fakes import NOW
 from tests.unit.actions.world import HOUR, RULES, World, burning
@@ -29,6 +30,12 @@ def test_drift_leads_to_one_retraining_and_its_model_is_promoted_on_evidence(res
         if restarts:
             world.restart()
     assert world.kinds.count("retrain succeeded") == 1
+    action = next(iter(world.control.engine.ledger.actions.values()))
+    assert {key: action.order.parameters[key] for key in ("version", "reference", "since")} == {
+        "version": "v1",
+        "reference": "r",
+        "since": NOW - HOUR,
+    }
     world.hours(2, 200, 0.03, restarts=restarts)
     assert world.kinds[0] == "retrain succeeded"
     assert world.kinds[-1] == "promote succeeded"
@@ -171,6 +178,48 @@ def test_nothing_starts_by_itself_in_a_freeze_or_a_dry_run_that_began_meanwhile(
     world.control.tick(NOW + 2 * HOUR)
     world.control.tick(NOW + 2 * HOUR + 1)
     assert world.kinds[0] == "retrain running"
+
+
+def test_in_a_dry_run_nobody_can_begin_anything_but_take_traffic_back() -> None:
+    world = World()
+    _asking_first(world)
+    rollouts = world.control.rollouts
+    rollouts.start("credit", "v1", "v2", NOW)
+    for second in range(1, 4):
+        world.control.tick(NOW + second)
+    assert rollouts.of("credit").share == 1
+    world.guards = GuardSpec(dry_run=True)
+    (action,) = world.control.engine.ledger.open
+    with pytest.raises(ConfigError, match=r"would retrain through pipeline; guards\.dry_run"):
+        world.control.engine.rule(action.id, "approve", "token:ann", "", NOW + 4)
+    matcher = {"name": "action_id", "value": action.id, "isRegex": False, "isEqual": True}
+    silence = {"id": "s", "status": {"state": "active"}, "matchers": [matcher], "comment": "approve"}
+    action.order = replace(action.order, approval=replace(action.order.approval, by_silence=True))
+    world.phone.said = [silence]
+    for second in (10, 20):
+        world.control.tick(NOW + second)
+    assert [row.event for row in action.rows] == ["intended", "commented"]
+    assert "guards.dry_run" in action.detail
+    with pytest.raises(ConfigError, match="dry_run is set"):
+        rollouts.promote("credit", "ann", NOW + 30)
+    assert rollouts.abort("credit", "ann", NOW + 30) == "credit: rollback ordered"
+    for second in range(31, 35):
+        world.control.tick(NOW + second)
+    assert (world.splitter.share, rollouts.of("credit").result) == (0, "aborted")
+    assert world.pipeline.effects.total() == 0
+
+
+def test_what_was_approved_before_a_dry_run_is_sent_after_it() -> None:
+    world = World()
+    _asking_first(world)
+    (action,) = world.control.engine.ledger.open
+    world.control.engine.rule(action.id, "approve", "token:ann", "", NOW)
+    world.guards = GuardSpec(dry_run=True)
+    world.control.tick(NOW + 1)
+    assert world.kinds == ["retrain approved"]
+    world.guards = GuardSpec()
+    world.control.tick(NOW + 2)
+    assert world.kinds == ["retrain running"]
 
 
 def test_nothing_starts_by_itself_while_nobody_can_be_heard() -> None:

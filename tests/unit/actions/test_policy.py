@@ -47,9 +47,11 @@ def finish(engine: ActionEngine, now: float) -> None:
 
 def test_a_page_sets_off_its_rule_once() -> None:
     engine, wanted = fresh(), spec({**RULE, "approval": "automatic"})
-    assert ask(wanted, engine) == "intended"
-    assert ask(wanted, engine) == "duplicate"
+    page = replace(PAGE, evidence={"finding": "f1"}, reference="r1")
+    assert ask(wanted, engine, page) == "intended"
+    assert ask(wanted, engine, page) == "duplicate"
     (action,) = engine.ledger.actions.values()
+    assert [action.order.parameters[name] for name in ("finding", "reference")] == ["f1", "r1"]
     assert action.order.parameters["since"] == NOW - 100
     assert action.order.why["detail"] == "income moved"
 

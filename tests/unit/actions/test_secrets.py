@@ -197,6 +197,7 @@ def test_no_event_and_no_alert_can_name_a_target_an_address_or_a_template() -> N
     (one,) = evaluate(spec, trigger, [], NOW, fired={})
     assert one.order is not None
     assert (one.order.target, one.order.kind, one.order.approval.mode) == ("nightly", "retrain", "required")
-    assert set(one.order.parameters) == {"model", "version", "since", "until", "cause"}
+    known = {"model", "version", "since", "until", "cause", "finding", "reference"}
+    assert set(one.order.parameters) == known
     assert one.order.parameters["version"] == evil, "text, as it came: nothing reads it as anything else"
     assert len(one.order.id) == 36, "which names folders and paths"

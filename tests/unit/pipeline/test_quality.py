@@ -257,6 +257,21 @@ def test_a_cohort_is_reported_when_it_matures_without_a_new_label(tmp_path):
     assert not any(report.final for report in ran.reports.qualities)
 
 
+def test_a_version_without_labels_is_reported_when_its_window_matures(tmp_path):
+    """A rollout takes a window in which a version has none for one in which it served nobody."""
+    events, labels = [], []
+    for minute in range(4):
+        for i in range(150):
+            one = event(f"{minute}-{i}", at(minute) + i, version="2" if i < 5 else "1")
+            events.append(one)
+            labels += [label(one["id"], one["time"] + 1000)] if i >= 5 else []
+    logs = {0: payloads(events)}, {0: payloads(labels)}
+    ran = run(settings_of(tmp_path), *logs, size=150, publish_every=0.0, turns=2)
+    found = [r for r in ran.reports.qualities if r.version == "2"]
+    assert {(r.start - START) // MINUTE for r in found} == {0, 1}
+    assert {(r.maturity, r.final, r.predictions, r.labelled) for r in found} == {("matured", False, 5, 0)}
+
+
 def test_few_labels_give_no_values(tmp_path):
     events = [event(i, at(0.1)) for i in range(5)]
     labels = [label(i, at(0.2)) for i in range(3)]

@@ -59,6 +59,16 @@ def test_the_rates_are_those_of_sloth():
     assert "SUCCESS" in promtool("test", "rules", str(HERE / "same_as_sloth.yaml"))
 
 
+def test_the_name_of_a_job_is_quoted(tmp_path):
+    written = write(load(HERE / "observer.yaml"), thresholds(), job='a "job" \\ more')
+    (tmp_path / "rules.yaml").write_text(written)
+    assert "SUCCESS" in promtool("check", "rules", str(tmp_path / "rules.yaml"))
+    (down,) = (
+        r for g in yaml.safe_load(written)["groups"] for r in g["rules"] if r.get("alert") == "ObserverDown"
+    )
+    assert r'up{job="a \"job\" \\ more"} == 0' in down["expr"]
+
+
 LEARNT = """
 predictions: {type: kafka, brokers: "kafka:9092", topic: predictions}
 labels: {type: kafka, brokers: "kafka:9092", topic: labels}
