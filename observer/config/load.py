@@ -80,7 +80,9 @@ def _with_openslo(config: Config) -> Config:
     if not config.openslo:
         return config
     models, problems = dict(config.models), []
-    for model, objectives in openslo.read(config.openslo).items():
+    for model, objectives in openslo.read(
+        config.openslo, lambda model: config.model(model).window.size
+    ).items():
         spec = config.model(model)
         twice = sorted(objectives.keys() & spec.objectives.keys())
         problems += [f"openslo: {model}.{name} is an objective of models.{model} too" for name in twice]

@@ -8,17 +8,29 @@ refused by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from observer.errors import ConfigError
 from observer.slo.burn import AlertRule, BurnWindows
 from observer.slo.objective import alert_rules
+from observer.slo.openslo_documents import (
+    KINDS,
+    NAME,
+    ConditionRef,
+    Measured,
+    NotificationRef,
+    PolicyRef,
+    Rate,
+    SloSpec,
+    Target,
+    Window,
+)
 from observer.slo.periods import period
 from observer.slo.spec import CONDITIONS, Calendar, Drift, LabelCoverage, ObjectiveSpec, Quality, zone
 from observer.windows import duration, milliseconds
@@ -29,141 +41,19 @@ Found = dict[str, dict[str, ObjectiveSpec]]
 _CALENDARS: dict[str, Calendar] = {"1d": "day", "1w": "week", "1M": "month", "1Q": "quarter", "1Y": "year"}
 _SEVERITIES = {"page": "page", "critical": "page", "ticket": "ticket", "warning": "ticket"}
 _SELECTORS = ("version", "arm", "segment")
+_TOTAL = "predictions"
+"""What stands for all that an indicator counts, good or not."""
 _SHORTER = 12
 """How many times a short window goes into its long one, where a condition does not say."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Metadata(_Part):
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-    displayName: str = ""  # noqa: N815 - OpenSLO's name
-    labels: dict[str, Any] = {}
-    annotations: dict[str, Any] = {}
-
-
-class _Source(_Part):
-    type: Literal["observer"]
-    spec: dict[str, Any] = {}
-
-
-class _Metric(_Part):
-    metricSource: _Source  # noqa: N815
-
-
-class _Ratio(_Part):
-    counter: Literal[True] = True
-    good: _Metric
-    total: _Metric
-
-
-class _Measured(_Part):
-    description: str = ""
-    ratioMetric: _Ratio | None = None  # noqa: N815
-    thresholdMetric: _Metric | None = None  # noqa: N815
-
-
-class _Indicator(_Part):
-    metadata: _Metadata
-    spec: _Measured
-
-
-class _Calendar(_Part):
-    startTime: str  # noqa: N815
-    timeZone: str = "UTC"  # noqa: N815
-
-
-class _Window(_Part):
-    duration: str
-    isRolling: bool  # noqa: N815
-    calendar: _Calendar | None = None
-
-
-class _Target(_Part):
-    displayName: str = ""  # noqa: N815
-    target: Annotated[float | None, Field(gt=0, lt=1)] = None
-    targetPercent: Annotated[float | None, Field(gt=0, lt=100)] = None  # noqa: N815
-    op: Literal["gte", "lte"] | None = None
-    value: float | None = None
-
-
-class _Rate(_Part):
-    kind: Literal["burnrate"]
-    op: Literal["gt", "gte"] = "gt"
-    threshold: Annotated[float, Field(gt=0)]
-    lookbackWindow: str  # noqa: N815
-    alertAfter: str = ""  # noqa: N815
-
-
-class _ConditionSpec(_Part):
-    description: str = ""
-    severity: Literal["page", "critical", "ticket", "warning"]
-    condition: _Rate
-
-
-class _Condition(_Part):
-    kind: Literal["AlertCondition"] = "AlertCondition"
-    metadata: _Metadata
-    spec: _ConditionSpec
-
-
-class _ConditionRef(_Part):
-    conditionRef: str  # noqa: N815
-
-
-class _PolicySpec(_Part):
-    description: str = ""
-    alertWhenBreaching: Literal[True] = True  # noqa: N815
-    alertWhenResolved: bool = False  # noqa: N815
-    alertWhenNoData: Literal[False] = False  # noqa: N815
-    conditions: Annotated[tuple[_Condition | _ConditionRef, ...], Field(min_length=1)]
-    notificationTargets: Annotated[tuple[Any, ...], Field(max_length=0)] = ()  # noqa: N815
-
-
-class _Policy(_Part):
-    kind: Literal["AlertPolicy"] = "AlertPolicy"
-    metadata: _Metadata
-    spec: _PolicySpec
-
-
-class _PolicyRef(_Part):
-    alertPolicyRef: str  # noqa: N815
-
-
-class _ObjectiveSpec(_Part):
-    description: str = ""
-    service: Annotated[str, Field(min_length=1, max_length=200)]
-    indicator: _Indicator | None = None
-    indicatorRef: str | None = None  # noqa: N815
-    timeWindow: Annotated[tuple[_Window, ...], Field(min_length=1, max_length=1)]  # noqa: N815
-    budgetingMethod: Literal["Occurrences", "Timeslices"] = "Occurrences"  # noqa: N815
-    objectives: Annotated[tuple[_Target, ...], Field(min_length=1, max_length=1)]
-    alertPolicies: tuple[_Policy | _PolicyRef, ...] = ()  # noqa: N815
-
-
-class _Objective(_Part):
-    metadata: _Metadata
-    spec: _ObjectiveSpec
-
-
-class _Service(_Part):
-    metadata: _Metadata
-    spec: dict[str, Any] = {}
-
-
-_KINDS: dict[str, type[BaseModel]] = {
-    "SLO": _Objective,
-    "SLI": _Indicator,
-    "AlertPolicy": _Policy,
-    "AlertCondition": _Condition,
-    "Service": _Service,
-}
-
-
-def read(paths: Sequence[Path]) -> Found:
+def read(paths: Sequence[Path], size: Callable[[str], int]) -> Found:
     """The objectives of OpenSLO files; documents may refer to others of any of the files.
+
+    Parameters
+    ----------
+    size : callable
+        Model name -> milliseconds of its windows.
 
     Raises
     ------
@@ -171,20 +61,20 @@ def read(paths: Sequence[Path]) -> Found:
         With everything that is wrong or not supported.
     """
     problems: list[str] = []
-    known: dict[str, dict[str, tuple[str, Any]]] = {kind: {} for kind in _KINDS}
+    known: dict[str, dict[str, tuple[str, Any]]] = {kind: {} for kind in KINDS}
     for path in paths:
         for place, document in _documents(path, problems):
             _note(place, document, known, problems)
     found: Found = {}
     for place, one in known["SLO"].values():
         try:
-            spec = _objective(one, known)
+            spec = _objective(one, known, size(one.spec.service))
         except ValidationError as error:
             problems += [f"{place}: {_told(item)}" for item in error.errors()]
         except ValueError as error:
             problems.append(f"{place}: {error}")
         else:
-            found.setdefault(one.spec.service, {})[one.metadata.name] = spec
+            found.setdefault(one.spec.service, {})[one.metadata.own] = spec
     if problems:
         raise ConfigError(problems)
     return found
@@ -208,19 +98,19 @@ def _note(
         problems.append(f"{place}: apiVersion is not openslo/v1")
         return
     kind = document.get("kind")
-    if kind not in _KINDS:
-        problems.append(f"{place}: kind {kind!r} is not supported; accepted: {', '.join(_KINDS)}")
+    if kind not in KINDS:
+        problems.append(f"{place}: kind {kind!r} is not supported; accepted: {', '.join(KINDS)}")
         return
     body = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
     try:
-        one: Any = _KINDS[kind].model_validate(body)
+        one: Any = KINDS[kind].model_validate(body)
     except ValidationError as error:
         problems += [f"{place}: {_told(item)}" for item in error.errors()]
         return
     # Nothing refers to an SLO, and each model may have one of a name.
-    name = f"{one.metadata.name} {one.spec.service}" if kind == "SLO" else one.metadata.name
+    name = f"{one.metadata.own} {one.spec.service}" if kind == "SLO" else one.metadata.name
     if name in known[kind]:
-        problems.append(f"{place}: {kind} {one.metadata.name!r} is given twice")
+        problems.append(f"{place}: {kind} {one.metadata.own!r} is given twice")
     known[kind][name] = (place, one)
 
 
@@ -239,8 +129,8 @@ def _resolved(kind: str, name: str, known: Mapping[str, Mapping[str, tuple[str, 
     return known[kind][name][1]
 
 
-def _objective(one: Any, known: Mapping[str, Mapping[str, tuple[str, Any]]]) -> ObjectiveSpec:
-    spec: _ObjectiveSpec = one.spec
+def _objective(one: Any, known: Mapping[str, Mapping[str, tuple[str, Any]]], size: int) -> ObjectiveSpec:
+    spec: SloSpec = one.spec
     if (spec.indicator is None) == (spec.indicatorRef is None):
         raise ValueError("spec: accepted is either indicator or indicatorRef")
     indicator = spec.indicator or _resolved("SLI", spec.indicatorRef or "", known)
@@ -249,6 +139,7 @@ def _objective(one: Any, known: Mapping[str, Mapping[str, tuple[str, Any]]]) -> 
         raise ValueError("spec.objectives.0: accepted is either target or targetPercent")
     share = target.target if target.target is not None else round((target.targetPercent or 0) / 100, 12)
     given = _measured(indicator.spec, target, spec.budgetingMethod)
+    _slices(target, spec.budgetingMethod, size)
     chosen = {name: given.pop(name) for name in _SELECTORS if name in given}
     fields = {
         "indicator": given,
@@ -264,12 +155,15 @@ def _objective(one: Any, known: Mapping[str, Mapping[str, tuple[str, Any]]]) -> 
     return ObjectiveSpec.model_validate(fields)
 
 
-def _measured(measured: _Measured, target: _Target, method: str) -> dict[str, Any]:
+def _measured(measured: Measured, target: Target, method: str) -> dict[str, Any]:
     """Our indicator and selectors."""
     if (measured.ratioMetric is None) == (measured.thresholdMetric is None):
         raise ValueError("indicator: accepted is either ratioMetric or thresholdMetric")
     metric = measured.thresholdMetric or (measured.ratioMetric.good if measured.ratioMetric else None)
     given = dict(metric.metricSource.spec) if metric is not None else {}
+    total = measured.ratioMetric.total.metricSource.spec if measured.ratioMetric else {}
+    if total not in ({}, _total(given)):
+        raise ValueError(f"indicator: total {total!r} is not supported; accepted: {_total(given)!r}, or none")
     is_condition = given.get("type") in {kind.model_fields["type"].default for kind in CONDITIONS}
     if is_condition != (measured.thresholdMetric is not None):
         wanted = "thresholdMetric" if is_condition else "ratioMetric"
@@ -282,12 +176,38 @@ def _measured(measured: _Measured, target: _Target, method: str) -> dict[str, An
         return given
     if target.op is None or target.value is None:
         raise ValueError("spec.objectives.0: a thresholdMetric needs op and value")
-    given["at_least" if target.op == "gte" else "at_most"] = target.value
-    given["weight"] = "traffic" if method == "Occurrences" else "windows"
-    return given
+    bound = "at_least" if target.op == "gte" else "at_most"
+    for name, where in ((bound, "op and value"), ("weight", "budgetingMethod")):
+        if name in given:
+            raise ValueError(f"indicator: {name} is not supported in metricSource.spec; accepted: {where}")
+    return given | {bound: target.value, "weight": "traffic" if method == "Occurrences" else "windows"}
 
 
-def _window(window: _Window) -> dict[str, Any]:
+def _slices(target: Target, method: str, size: int) -> None:
+    """Raise unless the slices of time are the model's windows, of which each is good or is not."""
+    if method == "Occurrences":
+        for name in ("timeSliceTarget", "timeSliceWindow"):
+            if getattr(target, name) is not None:
+                raise ValueError(f"spec.objectives.0.{name} is not supported with Occurrences")
+    elif target.timeSliceTarget not in (None, 1):
+        raise ValueError(
+            f"spec.objectives.0.timeSliceTarget: {target.timeSliceTarget:g} is not supported; accepted: 1, "
+            "since a window has one value"
+        )
+    elif target.timeSliceWindow not in (None, size):
+        given = duration(target.timeSliceWindow or 0)
+        raise ValueError(
+            f"spec.objectives.0.timeSliceWindow: {given} is not supported; accepted: {duration(size)}, "
+            "the model's windows"
+        )
+
+
+def _total(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands for all events of an indicator."""
+    return {"type": _TOTAL} | {name: given[name] for name in _SELECTORS if name in given}
+
+
+def _window(window: Window) -> dict[str, Any]:
     if window.isRolling:
         if not re.fullmatch(r"[0-9]+[mhdw]", window.duration):
             raise ValueError(f"timeWindow {window.duration!r} is not supported; accepted: m, h, d or w")
@@ -311,12 +231,15 @@ def _window(window: _Window) -> dict[str, Any]:
 
 
 def _rules(policy: Any, known: Mapping[str, Mapping[str, tuple[str, Any]]]) -> Iterator[AlertRule]:
-    if isinstance(policy, _PolicyRef):
+    if isinstance(policy, PolicyRef):
         policy = _resolved("AlertPolicy", policy.alertPolicyRef, known)
+    for target in policy.spec.notificationTargets:
+        if isinstance(target, NotificationRef):
+            _resolved("AlertNotificationTarget", target.targetRef, known)
     for condition in policy.spec.conditions:
-        if isinstance(condition, _ConditionRef):
+        if isinstance(condition, ConditionRef):
             condition = _resolved("AlertCondition", condition.conditionRef, known)  # noqa: PLW2901
-        rate: _Rate = condition.spec.condition
+        rate: Rate = condition.spec.condition
         long = milliseconds(rate.lookbackWindow)
         yield AlertRule.model_validate(
             {
@@ -335,29 +258,36 @@ def document(model: str, name: str, spec: ObjectiveSpec, size: int) -> dict[str,
     target: dict[str, Any] = {"target": spec.target}
     method = "Occurrences"
     if isinstance(spec.indicator, Quality | LabelCoverage | Drift):
-        bounds = {"gte": own.pop("at_least", None), "lte": own.pop("at_most", None)}
-        given = {op: value for op, value in bounds.items() if value is not None}
-        if len(given) != 1:
-            raise ConfigError([f"{model}.{name}: OpenSLO has one bound, this objective has two"])
-        [(target["op"], target["value"])] = given.items()
-        method = "Occurrences" if own.pop("weight") == "traffic" else "Timeslices"
+        # Of two bounds the second stays in the source.
+        target["op"], bound = ("gte", "at_least") if "at_least" in own else ("lte", "at_most")
+        target["value"] = own.pop(bound)
+        if own.pop("weight") == "windows":
+            method = "Timeslices"
+            target |= {"timeSliceTarget": 1.0, "timeSliceWindow": _shorthand(size)}
         measured = {"thresholdMetric": _source(own)}
     else:
-        measured = {"ratioMetric": {"counter": True, "good": _source(own), "total": _source({})}}
+        measured = {"ratioMetric": {"counter": True, "good": _source(own), "total": _source(_total(own))}}
+    metadata = _named(name)
     return {
         "apiVersion": "openslo/v1",
         "kind": "SLO",
-        "metadata": {"name": name},
+        "metadata": metadata,
         "spec": {
             "description": spec.description,
             "service": model,
-            "indicator": {"metadata": {"name": name}, "spec": measured},
+            "indicator": {"metadata": {"name": metadata["name"]}, "spec": measured},
             "timeWindow": [_time_window(spec)],
             "budgetingMethod": method,
             "objectives": [target],
-            "alertPolicies": _policies(name, alert_rules(spec, size)),
+            "alertPolicies": [_policy(metadata["name"], rule) for rule in alert_rules(spec, size)],
         },
     }
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The metadata of a name; OpenSLO's are DNS labels, so others are kept beside."""
+    label = name.replace("_", "-").rstrip("-")
+    return {"name": label} if label == name else {"name": label, "annotations": {NAME: name}}
 
 
 def _source(spec: dict[str, Any]) -> dict[str, Any]:
@@ -380,25 +310,34 @@ def _shorthand(time: int) -> str:
     raise ConfigError([f"{duration(time)}: OpenSLO has no windows of less than a minute"])
 
 
-def _policies(name: str, rules: Sequence[AlertRule]) -> list[dict[str, Any]]:
-    conditions = [
-        {
-            "kind": "AlertCondition",
-            "metadata": {"name": f"{name[:50]}-{duration(rule.long)}"},
-            "spec": {
-                "severity": rule.severity,
-                "condition": {
-                    "kind": "burnrate",
-                    "op": "gt",
-                    "threshold": rule.factor,
-                    "lookbackWindow": _shorthand(rule.long),
-                    "alertAfter": _shorthand(rule.short),
-                },
-            },
-        }
-        for rule in rules
-    ]
-    if not conditions:
-        return []
-    metadata = {"name": f"{name[:50]}-burns"}
-    return [{"kind": "AlertPolicy", "metadata": metadata, "spec": {"conditions": conditions}}]
+def _policy(name: str, rule: AlertRule) -> dict[str, Any]:
+    """A rule as a policy of its own: OpenSLO's have one condition each."""
+    long = duration(rule.long)
+    condition = {
+        "kind": "burnrate",
+        "op": "gt",
+        "threshold": rule.factor,
+        "lookbackWindow": _shorthand(rule.long),
+        "alertAfter": _shorthand(rule.short),
+    }
+    return {
+        "kind": "AlertPolicy",
+        "metadata": {"name": f"{name[:40]}-burns-{long}"},
+        "spec": {
+            "alertWhenBreaching": True,
+            "conditions": [
+                {
+                    "kind": "AlertCondition",
+                    "metadata": {"name": f"{name[:40]}-{long}"},
+                    "spec": {"severity": rule.severity, "condition": condition},
+                }
+            ],
+            "notificationTargets": [
+                {
+                    "kind": "AlertNotificationTarget",
+                    "metadata": {"name": "alertmanager"},
+                    "spec": {"target": "alertmanager"},
+                }
+            ],
+        },
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from observer.slo.openslo import document, read
 
 HOUR = 3_600_000
 
+
+def hours(_: str) -> int:
+    """Every model's windows last an hour."""
+    return HOUR
+
+
 indicators = st.sampled_from(
     [
         {"type": "correct"},
@@ -31,6 +38,7 @@ indicators = st.sampled_from(
         {"type": "freshness", "within": "10m"},
         {"type": "quality", "metric": "roc_auc", "at_least": 0.8},
         {"type": "quality", "metric": "ece", "at_most": 0.05, "weight": "windows"},
+        {"type": "quality", "metric": "brier", "at_least": 0.01, "at_most": 0.2},
         {"type": "label_coverage", "at_least": 0.5},
         {"type": "drift", "at_most": 0.1},
     ]
@@ -56,16 +64,42 @@ selectors = st.fixed_dictionaries(
 
 
 @settings(max_examples=40)
-@given(indicators, spans, selectors, st.sampled_from([0.9, 0.95, 0.999]))
-def test_what_is_written_is_read_again(tmp_path_factory, indicator, span, chosen, target):
+@given(
+    indicators, spans, selectors, st.sampled_from([0.9, 0.95, 0.999]), st.sampled_from(["good", "p99_fast_"])
+)
+def test_what_is_written_is_read_again(tmp_path_factory, indicator, span, chosen, target, name):
     spec = ObjectiveSpec.model_validate({"indicator": indicator, "target": target, **span, **chosen})
     path = tmp_path_factory.mktemp("openslo") / "one.yaml"
-    path.write_text(yaml.safe_dump(document("churn", "good", spec, HOUR)))
-    again = read([path])["churn"]["good"]
+    path.write_text(yaml.safe_dump(document("churn", name, spec, HOUR)))
+    again = read([path], hours)["churn"][name]
     default = {"burn_windows": "google-30d"}
     assert again.model_copy(update=default) == spec.model_copy(update=default)
     if rules := alert_rules(spec, HOUR):
         assert alert_rules(again, HOUR) == rules
+
+
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@settings(max_examples=40)
+@given(indicators, spans, st.sampled_from(["good", "p99_fast_", "a" * 63]))
+def test_what_is_written_is_what_openslo_asks_for(indicator, span, name):
+    """What the specification says, and go-sdk, which is OpenSLO's own, validates by."""
+    spec = ObjectiveSpec.model_validate({"indicator": indicator, "target": 0.95, **span})
+    slo = document("churn", name, spec, HOUR)
+    [target] = slo["spec"]["objectives"]
+    sliced = slo["spec"]["budgetingMethod"] == "Timeslices"
+    assert sliced == ({"timeSliceTarget": 1.0, "timeSliceWindow": "1h"}.items() <= target.items())
+    measured = slo["spec"]["indicator"]["spec"]
+    assert ("op" in target) == ("value" in target) == ("thresholdMetric" in measured)
+    for metric in [*measured.get("ratioMetric", {}).values(), measured.get("thresholdMetric")]:
+        assert not isinstance(metric, dict) or metric["metricSource"]["spec"]
+    names = [slo["metadata"]["name"], slo["spec"]["indicator"]["metadata"]["name"]]
+    for policy in slo["spec"]["alertPolicies"]:
+        [condition], [receiver] = policy["spec"]["conditions"], policy["spec"]["notificationTargets"]
+        assert policy["spec"]["alertWhenBreaching"]
+        names += [part["metadata"]["name"] for part in (policy, condition, receiver)]
+    assert all(LABEL.fullmatch(one) for one in names)
 
 
 SLI = """
@@ -89,13 +123,22 @@ apiVersion: openslo/v1
 kind: AlertPolicy
 metadata: {name: burns}
 spec:
+  alertWhenBreaching: true
   conditions:
     - conditionRef: fast
+  notificationTargets:
+    - targetRef: duty
+---
+apiVersion: openslo/v1
+kind: AlertNotificationTarget
+metadata: {name: duty}
+spec: {target: alertmanager}
 ---
 apiVersion: openslo/v1
 kind: Service
 metadata: {name: churn}
 """
+TOTAL = 'total: {metricSource: {type: observer, spec: {type: predictions, segment: "country=DE"}}}'
 SLO = {
     "apiVersion": "openslo/v1",
     "kind": "SLO",
@@ -118,7 +161,7 @@ def written(folder: Path, slo: dict) -> list[Path]:
 
 
 def test_references_across_files(tmp_path):
-    spec = read(written(tmp_path, SLO))["churn"]["right"]
+    spec = read(written(tmp_path, SLO), hours)["churn"]["right"]
     assert (spec.target, spec.window, spec.segment) == (0.95, 28 * 24 * HOUR, "country=DE")
     assert spec.description == "Predictions are right"
     [rule] = alert_rules(spec, HOUR)
@@ -142,7 +185,7 @@ def changed(path: str, value: object) -> dict:
         ("apiVersion", "openslo/v2alpha", "apiVersion is not openslo/v1"),
         ("spec.budgetingMethod", "RatioTimeslices", "budgetingMethod: 'RatioTimeslices' is not supported"),
         ("spec.budgetingMethod", "Timeslices", "budgetingMethod Timeslices is not supported for events"),
-        ("spec.objectives.0.timeSliceTarget", 0.9, "timeSliceTarget is not supported"),
+        ("spec.objectives.0.timeSliceTarget", 0.9, "timeSliceTarget is not supported with Occurrences"),
         ("spec.objectives.0.target", 0.9, "either target or targetPercent"),
         ("spec.objectives", [{"target": 0.9}, {"target": 0.8}], "at most 1 item"),
         ("spec.timeWindow.0.duration", "1M", "timeWindow '1M' is not supported; accepted: m, h, d or w"),
@@ -178,9 +221,76 @@ def changed(path: str, value: object) -> dict:
 )
 def test_what_cannot_be_kept_is_refused_by_name(tmp_path, path, value, told):
     with pytest.raises(ConfigError) as error:
-        read(written(tmp_path, changed(path, value)))
+        read(written(tmp_path, changed(path, value)), hours)
     assert told in str(error.value)
     assert "slo.yaml, document 1" in str(error.value)
+
+
+RANKED = {
+    "metadata": {"name": "x"},
+    "spec": {
+        "thresholdMetric": {
+            "metricSource": {"type": "observer", "spec": {"type": "quality", "metric": "roc_auc"}}
+        }
+    },
+}
+BOUND = {"target": 0.9, "op": "gte", "value": 0.8}
+
+
+def test_slices_of_time_are_the_windows_of_the_model(tmp_path):
+    slo = changed("spec.budgetingMethod", "Timeslices")
+    del slo["spec"]["indicatorRef"]
+    slo["spec"]["indicator"] = RANKED
+    for slices in ({}, {"timeSliceTarget": 1, "timeSliceWindow": "60m"}):
+        slo["spec"]["objectives"] = [BOUND | slices]
+        indicator = read(written(tmp_path, slo), hours)["churn"]["right"].indicator
+        assert indicator.model_dump(exclude_unset=True) == {
+            "type": "quality",
+            "metric": "roc_auc",
+            "at_least": 0.8,
+            "weight": "windows",
+        }
+    for slices, told in (
+        ({"timeSliceTarget": 0.99}, "timeSliceTarget: 0.99 is not supported; accepted: 1"),
+        ({"timeSliceWindow": "5m"}, "timeSliceWindow: 5m is not supported; accepted: 1h"),
+        ({"op": "gt"}, "op: 'gt' is not supported; accepted: 'gte' or 'lte'"),
+    ):
+        slo["spec"]["objectives"] = [BOUND | slices]
+        with pytest.raises(ConfigError, match=told):
+            read(written(tmp_path, slo), hours)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("op: gt", "op: gte", "condition.op: 'gte' is not supported; accepted: 'gt'"),
+        (
+            "target: alertmanager",
+            "target: email",
+            "target: 'email' is not supported; accepted: 'alertmanager'",
+        ),
+        ("targetRef: duty", "targetRef: ann", "refers to AlertNotificationTarget 'ann'; there are: duty"),
+        (
+            "total: {metricSource: {type: observer}}",
+            TOTAL.replace("DE", "FR"),
+            "total {'type': 'predictions'",
+        ),
+        (
+            "alertWhenBreaching: true",
+            "alertWhenBreaching: false",
+            "alertWhenBreaching: False is not supported",
+        ),
+    ],
+)
+def test_what_a_document_referred_to_cannot_keep_is_refused_by_name(tmp_path, old, new, told):
+    files = written(tmp_path, SLO)
+    assert old in SLI
+    files[1].write_text(SLI.replace("total: {metricSource: {type: observer}}", TOTAL))
+    assert read(files, hours)["churn"]["right"].segment == "country=DE"
+    files[1].write_text(SLI.replace(old, new))
+    with pytest.raises(ConfigError) as error:
+        read(files, hours)
+    assert told in str(error.value)
 
 
 CONFIG = """
@@ -203,7 +313,7 @@ def test_a_configuration_takes_them_and_gives_them_back(tmp_path):
     ran = CliRunner().invoke(command, ["-c", str(path)])
     assert ran.exit_code == 0
     (tmp_path / "all.yaml").write_text(ran.output)
-    assert list(read([tmp_path / "all.yaml"])["churn"]) == ["fast", "right"]
+    assert list(read([tmp_path / "all.yaml"], hours)["churn"]) == ["fast", "right"]
 
 
 def test_two_models_may_have_an_objective_of_one_name(tmp_path):
@@ -214,14 +324,14 @@ def test_two_models_may_have_an_objective_of_one_name(tmp_path):
     )
     ran = CliRunner().invoke(command, ["-c", str(path)])
     (tmp_path / "all.yaml").write_text(ran.output)
-    found = read([tmp_path / "all.yaml"])
+    found = read([tmp_path / "all.yaml"], hours)
     assert {model: list(objectives) for model, objectives in found.items()} == {
         "churn": ["right"],
         "fraud": ["right"],
     }
     (tmp_path / "all.yaml").write_text(ran.output + "---\n" + ran.output)
     with pytest.raises(ConfigError, match="SLO 'right' is given twice"):
-        read([tmp_path / "all.yaml"])
+        read([tmp_path / "all.yaml"], hours)
 
 
 def test_a_configuration_tells_what_does_not_fit_it(tmp_path):
