@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from observer.windows import Milliseconds
 
-NAME = "observer/objective"
+NAME = "ml-observer/objective"
 """Annotation with an objective's own name, where OpenSLO's have to be others."""
 
 
