@@ -188,7 +188,7 @@ class Rollout:
         drift : bool
             Whether the challenger's own inputs have drifted from its reference.
         page : str
-            A page about the challenger that is open; "" without one.
+            Why it must go back whatever the evidence, such as a page about the challenger; "" without.
         largest_step : float
             The most percent by which one step may raise the share.
         maturity : float
@@ -202,7 +202,7 @@ class Rollout:
         if harm is not None:
             return harm
         if page:
-            return self._say("rollback", 0.0, "watch", f"a page about {self.challenger} is open: {page}")
+            return self._say("rollback", 0.0, "watch", page)
         if self.paused:
             return self._say("wait", self.share, "held", f"paused: {self.paused}")
         unfair = self._unfair(drift=drift)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from observer.actions import record
 from observer.actions.base import Approval, Kind, Order
 from observer.actions.cohorts import Pairs
-from observer.actions.engine import SELF, ActionEngine, backoff
+from observer.actions.engine import SELF, ActionEngine
 from observer.actions.gate import Gate, WebGate
 from observer.actions.ledger import Action, State
 from observer.actions.rollout import Rollout
@@ -105,7 +106,7 @@ class Rollouts:
         for key, value in self.states.scan(PREFIX):
             rollout = Rollout.from_bytes(value)
             running = self._add(rollout)
-            own = self._own(rollout)
+            own = record.own(self.engine.ledger, rollout)
             running.last_order = own[-1].id if own else ""
             notes = self.engine.ledger.notes.get(rollout.id, ())
             resumed = max((row.number for row in notes if row.event == "rollout_resumed"), default=0)
@@ -167,6 +168,8 @@ class Rollouts:
         last = self.engine.ledger.actions.get(running.last_order)
         if last is not None and last.order.kind != "rollback":
             self._withdraw(running, actor, now, ("waiting", "held", "approved"))
+        if rollout.paused:
+            return f"{model}: rollout of {rollout.challenger} is paused already: {rollout.paused}"
         self._pause(rollout, f"by {actor}", now, actor)
         return f"{model}: rollout of {rollout.challenger} paused"
 
@@ -174,9 +177,9 @@ class Rollouts:
         """Go on."""
         running = self._open(model)
         rollout = running.rollout
-        self._note(
-            rollout, "resumed", actor, now, f"it was paused: {rollout.paused}" if rollout.paused else ""
-        )
+        if not rollout.paused:
+            return f"{model}: rollout of {rollout.challenger} is not paused"
+        self._note(rollout, "resumed", actor, now, f"it was paused: {rollout.paused}")
         self._forget(running)
         rollout.resume(now)
         self._save(rollout)
@@ -184,7 +187,10 @@ class Rollouts:
 
     def promote(self, model: str, actor: str, now: float) -> str:
         """Give the challenger all traffic, whatever the evidence; in a dry run nobody can."""
-        self._open(model)
+        if self._open(model).rollout.promoted_at is not None:
+            raise ConfigError(
+                [f"model {model}: its challenger is promoted, and watched; accepted now: abort"]
+            )
         if self.guards(model).dry_run:
             why = "actions.guards.dry_run is set, so it gets no traffic; accepted now: pause, resume, abort"
             raise ConfigError([f"model {model}: {why}"])
@@ -197,7 +203,7 @@ class Rollouts:
     def _by_hand(self, model: str, kind: Kind, share: float, actor: str, now: float) -> str:
         running = self._open(model)
         self._withdraw(running, actor, now)
-        if kind == "rollback" and not self._ever_set(running.rollout):
+        if kind == "rollback" and not record.ever_set(self.engine.ledger, running.rollout):
             self._end(running.rollout, "aborted", now, actor)
             return f"{model}: rollout of {running.rollout.challenger} aborted before it got any traffic"
         step = Step("promote" if kind == "promote" else "rollback", share, "by_hand", f"by {actor}")
@@ -270,9 +276,10 @@ class Rollouts:
         """Take every rollout one step further; `burning` is what burns, by model and version."""
         for model, running in self._running.items():
             page = running.page or burning.get((model, running.rollout.challenger), "")
+            page = f"a page about {running.rollout.challenger} is open: {page}" if page else ""
             try:
                 if not running.rollout.result:
-                    self._turn(running, now, page)
+                    self._turn(running, now, record.taken_back(self.engine.ledger, running.rollout) or page)
             except ObserverError:  # of the store: nothing can be done before it is back
                 raise
             except Exception as error:
@@ -282,6 +289,7 @@ class Rollouts:
                 running.said = said
 
     def _turn(self, running: _Running, now: float, page: str) -> None:
+        """One step further; `page` is what has it go back whatever the evidence, in words."""
         rollout = running.rollout
         changed = False
         if rollout.paused != "foreign_change":
@@ -294,9 +302,14 @@ class Rollouts:
         action = self.engine.ledger.actions.get(running.last_order)
         if action is not None and not self._settled(running, action, now, page):
             return
-        self._look(running, now)
+        if not page:
+            self._look(running, now)
         step = self._gated(running, self._guarded(running, now, page), now)
-        refused = self._refused(running, now) if step.verb == "rollback" else ""
+        refused = (
+            record.refused(self.engine.ledger, rollout, running.last_order, now)
+            if step.verb == "rollback"
+            else ""
+        )
         if refused:
             step = Step("wait", rollout.share, "held", refused, rollout.shadow)
         said = f"{step.verb} {step.reason}: {step.detail}"
@@ -353,22 +366,6 @@ class Rollouts:
             running.asked = (now, why)
         return Step("wait", rollout.share, "gate_closed", f"the gate is closed: {why}") if why else step
 
-    def _refused(self, running: _Running, now: float) -> str:
-        """Why a roll-back that failed is not ordered again now; "" when it may be."""
-        last = self.engine.ledger.actions.get(running.last_order)
-        if last is None or last.order.kind != "rollback" or last.state != "failed":
-            return ""
-        if last.rows[-1].data.get("foreign"):
-            return f"a roll-back was undone by somebody else, a person decides: {last.detail}"
-        failed = [one for one in self._own(running.rollout) if one.order.kind == "rollback"]
-        passed = now - last.rows[-1].at
-        return f"a roll-back failed: {last.detail}" if 0 <= passed < backoff(len(failed) - 1) else ""
-
-    def _own(self, rollout: Rollout) -> list[Action]:
-        """Its actions, in the order of their intents."""
-        every = self.engine.ledger.actions.values()
-        return [action for action in every if action.order.why.get("rollout") == rollout.id]
-
     def _settled(self, running: _Running, action: Action, now: float, page: str) -> bool:
         """Whether the last order has ended, and what that means for the rollout."""
         rollout = running.rollout
@@ -387,7 +384,7 @@ class Rollouts:
 
     def _took(self, rollout: Rollout, action: Action, now: float) -> None:
         """The platform serves what was ordered."""
-        share, shadow = _asked(action)
+        share, shadow = record.asked(action)
         if action.order.kind == "rollback":
             by_hand = action.order.why.get("reason") == "by_hand"
             self._end(rollout, "aborted" if by_hand else "rolled_back", now)
@@ -395,13 +392,6 @@ class Rollouts:
             return
         rollout.applied(share, now, shadow)
         self._save(rollout)
-
-    def _ever_set(self, rollout: Rollout) -> bool:
-        """Whether anything of it may have reached the platform."""
-        reached = ("attempted", "accepted")
-        return bool(rollout.share or rollout.shadow) or any(
-            row.event in reached for action in self._own(rollout) for row in action.rows
-        )
 
     def _look(self, running: _Running, now: float) -> None:
         """Notice that somebody else changed the share, and stop rather than fight."""
@@ -416,8 +406,8 @@ class Rollouts:
         if abs(there.share - rollout.share) < 1e-6 and copied:
             running.verified = now
             return
-        own = self._own(rollout)
-        share, shadow = _asked(own[-1]) if own and own[-1].final and own[-1].attempts else (-1.0, 0.0)
+        own = record.own(self.engine.ledger, rollout)
+        share, shadow = record.asked(own[-1]) if own and own[-1].final and own[-1].attempts else (-1.0, 0.0)
         if abs(there.share - share) < 1e-6 and (rollout.spec.shadow is None or there.shadow == shadow):
             # Ours, though it took too long: once it is served, it is what is judged.
             if there.served is not None and abs(there.served - share) < 0.5:
@@ -454,7 +444,7 @@ class Rollouts:
             approval = wanted.approval(lowers_exposure=False)
         last = self.engine.ledger.actions.get(running.last_order)
         # What the platform is asked for already, though it may not serve it yet.
-        before = _asked(last)[0] if last is not None and last.state == "running" else rollout.share
+        before = record.asked(last)[0] if last is not None and last.state == "running" else rollout.share
         parameters = {"share": step.share, "before": None if kind == "rollback" else before}
         if spec.shadow is not None:
             parameters["shadow"] = step.shadow
@@ -482,9 +472,3 @@ class Rollouts:
 
     def _save(self, rollout: Rollout) -> None:
         self.states.put(f"{PREFIX}{rollout.model}", rollout.to_bytes())
-
-
-def _asked(action: Action) -> tuple[float, float]:
-    """Share and shadow that an order sets."""
-    parameters = action.order.parameters
-    return float(parameters["share"]), float(parameters.get("shadow", 0))

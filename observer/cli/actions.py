@@ -12,6 +12,7 @@ import click
 from observer.cli.group import config_option
 from observer.cli.orders import ask, order, url_option
 from observer.errors import Permanent
+from observer.plain import timestamp
 
 _EPILOG = """\b
 Examples:
@@ -42,9 +43,10 @@ def list_command(path: Path, url: str | None, *, ended: bool, as_json: bool) -> 
         click.echo(json.dumps(found, indent=2))
         return
     for one in found:
+        then = f"; {one['then']} at {timestamp(1000 * one['deadline'])}" if one["deadline"] else ""
         click.echo(
             f"{one['id']}  {one['state']:<9}  {one['action']} {one['model']} through {one['target']}\n"
-            f"    {one['why']}"
+            f"    {one['why']}{then}"
         )
     if not found:
         click.echo("no open actions" if not ended else "no actions")

@@ -48,7 +48,7 @@ def status_command(path: Path, url: str | None, model: str | None) -> None:
     for one in found:
         click.echo(_told(one))
     if not found:
-        click.echo("no rollouts")
+        click.echo("no rollouts" if model is None else f"{model}: no rollout")
 
 
 def _verb(verb: str, meaning: str) -> None:

@@ -13,6 +13,7 @@ from detectors.experiment.arms import Arms
 from observer.actions.base import Order, Progress
 from observer.actions.cohorts import Pairs
 from observer.actions.ledger import Action
+from observer.actions.policy import Trigger
 from observer.actions.rollout import Rollout
 from observer.actions.rollout_spec import RolloutSpec
 from observer.actions.steps import Cohort
@@ -318,3 +319,44 @@ def test_a_step_that_is_served_too_late_is_no_change_of_somebody_else() -> None:
     world.hours(4, 200, -0.3)
     assert world.splitter.share == 0
     assert rollout.result == "rolled_back"
+
+
+@pytest.mark.parametrize("before", ["a step", "a gate", "promotion"])
+def test_a_rules_roll_back_ends_the_rollout_and_is_no_change_of_somebody_else(before: str) -> None:
+    world = World(promote_approval="required" if before == "a gate" else "automatic")
+    rule = {"name": "back", "when": {"alert": {"a": "Stop"}}, "do": "rollback", "target": "serving"}
+    world.actions = {"rules": [rule]}
+    world.restart()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    if before == "a gate":
+        hour = _first_waiting(world, "promote")
+    else:
+        hour = 1
+        while world.splitter.share < (100 if before == "promotion" else 1):
+            world.hours(hour, hour + 1, 0.05)
+            hour += 1
+    now = NOW + hour * HOUR
+    world.inbox.alert(Trigger("alert", "credit", "", "alert/1", "alert Stop", labels={"a": "Stop"}))
+    world.control.tick(now)
+    (action,) = _of_kind(world, "rollback")
+    world.control.tick(now + 1)
+    assert (world.splitter.share > 0, world.control.rollouts.of("credit").result) == (True, "")
+    world.control.engine.rule(action.id, "approve", "token:ann", "", now + 2)
+    for second in range(3, 8):
+        world.control.tick(now + second)
+    rollout = world.control.rollouts.of("credit")
+    assert (world.splitter.share, rollout.result, rollout.paused) == (0, "rolled_back", "")
+    own = _of_kind(world, "rollback")[-1]
+    assert own.order.why["detail"].endswith("rule back takes its traffic back: alert Stop")
+    assert not [a for a in world.control.engine.ledger.open if a.order.kind == "promote"]
+
+
+def test_a_promoted_challenger_is_not_promoted_again() -> None:
+    world = World()
+    world.control.rollouts.start("credit", "v1", "v2", NOW)
+    _turn(world, 0, 5)
+    world.control.rollouts.promote("credit", "ann", NOW + 5)
+    _turn(world, 5, 10)
+    with pytest.raises(ConfigError, match="is promoted, and watched; accepted now: abort"):
+        world.control.rollouts.promote("credit", "ann", NOW + 10)
+    assert len(_of_kind(world, "promote")) == 1

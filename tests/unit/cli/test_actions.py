@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -74,7 +75,7 @@ def test_an_action_is_seen_approved_and_verified(running: Running) -> None:
     (one,) = until(lambda: json.loads(running.says("actions", "list", "--json")))
     text = running.says("actions", "list")
     assert f"{one['id']}  waiting    retrain churn through train" in text
-    assert "features are stale" in text
+    assert re.search(r"features are stale; expires undone at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", text)
     said = running.says("actions", "approve", "--by", "ann", "--comment", "fine", one["id"])
     assert said == f"{one['id']}: approved\n"
     until(lambda: "succeeded" in running.says("actions", "list", "--all"))
@@ -96,7 +97,12 @@ def test_a_rollout_is_started_told_and_aborted(running: Running) -> None:
     until(lambda: "5% of the traffic; under way" in running.says("rollout", "status", "churn"))
     running.says("rollout", "pause", "churn", "--by", "ann")
     assert "paused: by token:ann" in running.says("rollout", "status")
+    assert (
+        running.says("rollout", "pause", "churn") == "churn: rollout of 8 is paused already: by token:ann\n"
+    )
     running.says("rollout", "resume", "churn")
+    assert running.says("rollout", "resume", "churn") == "churn: rollout of 8 is not paused\n"
+    assert running.says("rollout", "status", "other") == "other: no rollout\n"
     running.says("rollout", "abort", "churn", "--by", "ann")
     until(lambda: "aborted" in running.says("rollout", "status"))
 
