@@ -368,6 +368,26 @@ def test_rules_of_a_configuration_replace_the_charts(tmp_path):
     assert groups == wanted
 
 
+def test_rules_of_many_models_fit_into_objects_that_the_operator_takes(tmp_path):
+    names = [f"model-{number:02}" for number in range(40)]
+    spec = "{objectives: {correct: {indicator: {type: correct}, target: 0.99}}}"
+    config = tmp_path / "observer.yaml"
+    models = ", ".join(f"{name}: {spec}" for name in names)
+    kafka = "{type: kafka, brokers: 'kafka:9092', topic: %s}"
+    config.write_text(f"predictions: {kafka % 'p'}\nlabels: {kafka % 'l'}\nmodels: {{{models}}}\n")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(write(load(config), thresholds()))
+    assert rules.stat().st_size > 512 * 1024
+    made = template(
+        *IMAGE, "--set", "prometheusRule.enabled=true", "--set-file", f"prometheusRule.rules={rules}"
+    )
+    objects = [found for found in made if found["kind"] == "PrometheusRule"]
+    assert all(len(yaml.safe_dump(found)) < 400 * 1024 for found in objects)
+    assert [found["metadata"]["name"] for found in objects[:3]] == ["observer", "observer-1", "observer-2"]
+    groups = [group["name"] for found in objects for group in found["spec"]["groups"]]
+    assert groups == [group["name"] for group in yaml.safe_load(rules.read_text())["groups"]]
+
+
 @pytest.mark.parametrize(("name", "kind"), [("everything", "ServiceMonitor"), ("postgresql", "PodMonitor")])
 def test_the_job_is_the_one_that_alerts_ask_for(name, kind):
     monitor = one(rendered(name), kind)["spec"]
