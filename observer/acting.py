@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from observer.actions.base import Target, Verb
+from observer.actions.base import ROLLOUTS, Target, Verb
 from observer.actions.control import Control, Inbox
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger
 from observer.actions.loop import ControlLoop
 from observer.actions.policy import Trigger
 from observer.actions.retrain.events import sign
+from observer.actions.rollout_target import RolloutTarget
 from observer.actions.rollouts import Rollouts
 from observer.actions.shown import brief, rollout_shown, whole
 from observer.actions.targets import KnativeSpec, WebhookSpec
@@ -226,7 +227,8 @@ class Acting:
         def done(action: Action) -> None:
             control.done(action)
 
-        engine = ActionEngine(Ledger(SqlLedger(self._database)), self._targets, done=done)
+        every = dict(self._targets)
+        engine = ActionEngine(Ledger(SqlLedger(self._database)), every, done=done)
         rollouts = Rollouts(
             states,
             engine,
@@ -236,6 +238,7 @@ class Acting:
             config.labels.horizon / 1000 if config.labels else 0.0,
             self._division,
         )
+        every[ROLLOUTS] = RolloutTarget(rollouts)
         control = Control(
             self.inbox,
             {name: model.actions for name, model in config.models.items()},

@@ -6,17 +6,30 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from observer.errors import Permanent
 
-Kind = Literal["retrain", "shadow", "set_weights", "promote", "rollback", "notify"]
+Kind = Literal[
+    "retrain",
+    "shadow",
+    "set_weights",
+    "promote",
+    "rollback",
+    "notify",
+    "start_rollout",
+    "advance_rollout",
+    "pause_rollout",
+]
 Verb = Literal["approve", "reject", "hold"]
 """What a person can say of an action."""
 Mode = Literal["automatic", "unless_rejected", "required"]
 
-LOWERS_EXPOSURE = frozenset({"rollback", "notify"})
+LOWERS_EXPOSURE = frozenset({"rollback", "notify", "pause_rollout"})
 """Kinds that cannot make things worse for more requests than before."""
+
+ROLLOUTS: Final = "the rollout"
+"""What rules about rollouts speak to, in the place of a target; no configured one can have the name."""
 
 _SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:ml-observer:action")
 

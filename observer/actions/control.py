@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from observer.actions.alerts import action_alerts
 from observer.actions.approval import follow, rulings
-from observer.actions.base import LOWERS_EXPOSURE, Order
+from observer.actions.base import LOWERS_EXPOSURE, ROLLOUTS, Order
 from observer.actions.engine import MOST_OPEN, ActionEngine
 from observer.actions.ledger import FINAL, Action
 from observer.actions.policy import Evaluation, Trigger, evaluate, scheduled
@@ -394,7 +394,7 @@ class Control:
                 for direction in ("better", "worse"):
                     evidence = getattr(last, direction) / math.log(10)
                     values.set(catalog.ROLLOUT_EVIDENCE, (*where, direction), evidence)
-        for name in self.engine.targets:
+        for name in self.engine.targets.keys() - {ROLLOUTS}:
             values.set(catalog.ACTION_TARGET_AWAY, (name,), name in self.engine.away)
         if self.alerting is not None:
             values.set(catalog.ALERTMANAGER_DOWN, (), len(self.down))

@@ -186,6 +186,8 @@ class ActionEngine:
         self._refresh()
         self._follow_clock(now)
         for action in self.ledger.open:
+            if action.final:  # withdrawn by one before it
+                continue
             try:
                 self._step(action, now)
             except ObserverError:  # of the ledger's store: nothing can be done before it is back

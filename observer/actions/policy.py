@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from observer.actions.base import LOWERS_EXPOSURE, Order
+from observer.actions.base import LOWERS_EXPOSURE, ROLLOUTS, Order
 from observer.actions.ledger import Action
 from observer.actions.spec import ActionsSpec, RuleSpec
 from observer.windows import duration
@@ -160,7 +160,7 @@ def _order(rule: RuleSpec, trigger: Trigger, now: float) -> Order:
         key=f"{trigger.model}/{rule.name}/{trigger.cause}",
         model=trigger.model,
         kind=rule.do,
-        target=rule.target,
+        target=rule.target or ROLLOUTS,
         parameters={
             **rule.parameters,
             "model": trigger.model,
@@ -171,6 +171,7 @@ def _order(rule: RuleSpec, trigger: Trigger, now: float) -> Order:
             "finding": str(trigger.evidence.get("finding", "")),
             "reference": trigger.reference,
             **({"share": 0.0, "before": None} if rule.do == "rollback" else {}),
+            **({"challenger": trigger.labels.get("challenger", "")} if rule.do == "start_rollout" else {}),
         },
         why={
             "reason": trigger.kind,
@@ -218,7 +219,7 @@ def _guarded(
         left = duration(round((fired + rest - now) * 1000) // 1000 * 1000)
         return "cooldown", f"it fired lately and rests for another {left}"
     if guards.dry_run:
-        return "dry_run", f"would {rule.do} through {rule.target}"
+        return "dry_run", f"would {rule.do} through {order.target}"
     return "intended", trigger_text(order)
 
 

@@ -32,6 +32,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "rollback": "rollback",
 }
 """Verbs of steps that are ordered -> what is ordered."""
+_TOO_MANY: Final = "too many actions are open; try again when some have ended"
 GIVE_UP = 3_600.0
 """Seconds after which a step counts as failed; the rollout pauses then."""
 
@@ -185,6 +186,27 @@ class Rollouts:
         self._save(rollout)
         return f"{model}: rollout of {rollout.challenger} goes on"
 
+    def advance(self, model: str, actor: str, now: float, ordered_by: str) -> str:
+        """Take the next step whatever the evidence, for an action of a rule; promotion is none."""
+        running = self._open(model)
+        rollout = running.rollout
+        last = self.engine.ledger.actions.get(running.last_order)
+        following = [step for step in rollout.spec.steps if step > rollout.share]
+        if rollout.paused:
+            raise ConfigError([f"model {model}: its rollout is paused: {rollout.paused}"])
+        if last is not None and not last.final:
+            raise ConfigError([f"model {model}: a step of its rollout is {last.state}"])
+        if not following:
+            raise ConfigError([f"model {model}: no step of its rollout is above {rollout.share:g}%"])
+        share = min(following[0], rollout.share + self.guards(model).largest_step)
+        wanted = Step("advance", share, "by_rule", f"by {actor}")
+        step = self._gated(running, wanted, now)
+        if step is not wanted:
+            raise ConfigError([f"model {model}: {step.detail}"])
+        if self._order(running, step, now, actor, ordered_by) is None:
+            raise ConfigError([f"model {model}: {_TOO_MANY}"])
+        return f"{model}: {share:g}% ordered"
+
     def promote(self, model: str, actor: str, now: float) -> str:
         """Give the challenger all traffic, whatever the evidence; in a dry run nobody can."""
         if self._open(model).rollout.promoted_at is not None:
@@ -208,7 +230,7 @@ class Rollouts:
             return f"{model}: rollout of {running.rollout.challenger} aborted before it got any traffic"
         step = Step("promote" if kind == "promote" else "rollback", share, "by_hand", f"by {actor}")
         if self._order(running, step, now, actor) is None:
-            raise ConfigError([f"model {model}: too many actions are open; try again when some have ended"])
+            raise ConfigError([f"model {model}: {_TOO_MANY}"])
         return f"{model}: {kind} ordered"
 
     def _pause(self, rollout: Rollout, reason: str, now: float, actor: str = SELF) -> None:
@@ -435,7 +457,10 @@ class Rollouts:
         if action is not None and action.final and action.state != "succeeded":
             running.last_order = ""
 
-    def _order(self, running: _Running, step: Step, now: float, actor: str) -> Action | None:
+    def _order(
+        self, running: _Running, step: Step, now: float, actor: str, ordered_by: str = ""
+    ) -> Action | None:
+        """Order a step; `ordered_by` is the action of a rule that wants it."""
         rollout, spec = running.rollout, running.rollout.spec
         kind = KINDS[step.verb]
         approval = Approval("automatic")
@@ -456,7 +481,12 @@ class Rollouts:
             kind=kind,
             target=spec.target,
             parameters=parameters,
-            why={"reason": step.reason, "detail": step.detail, "rollout": rollout.id},
+            why={
+                "reason": step.reason,
+                "detail": step.detail,
+                "rollout": rollout.id,
+                **({"ordered_by": ordered_by} if ordered_by else {}),
+            },
             approval=approval,
             created=now,
             give_up=GIVE_UP,

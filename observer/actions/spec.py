@@ -103,10 +103,12 @@ class RuleSpec(_Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
     """Lower-case letters, digits, - and _; unique within the model."""
     when: WhenSpec
-    do: Literal["retrain", "rollback", "notify"]
-    """What is done: a pipeline runs, the champion gets all traffic back, somebody is told."""
-    target: Annotated[str, Field(min_length=1)]
-    """Name under `targets`."""
+    do: Literal["retrain", "rollback", "notify", "start_rollout", "advance_rollout", "pause_rollout"]
+    """What is done: a pipeline runs, the champion gets all traffic back, somebody is told; a rollout starts,
+    of the version that the alert's label `challenger` names, takes its next step whatever the evidence, or
+    pauses."""
+    target: str = ""
+    """Name under `targets`; none for rollouts, which have their own."""
     approval: ApprovalWish = ApprovalSpec(mode="required")
     cooldown: Annotated[Milliseconds, Field(ge=0)] = 86_400_000
     """After it has fired, it rests for so long."""
@@ -116,6 +118,21 @@ class RuleSpec(_Section):
     """Handed to the target as they are, beside what the service adds."""
     give_up: Annotated[Milliseconds, Field(ge=1_000)] = 86_400_000
     """It counts as failed when it is not done so long after it was approved."""
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Self:
+        of_rollout = self.do.endswith("_rollout")
+        if of_rollout and self.target:
+            raise ValueError(
+                f"target: {self.target!r}; accepted: none with {self.do}, the rollout has its own"
+            )
+        if not of_rollout and not self.target:
+            raise ValueError(f"target is missing; accepted: a name under `targets`, for {self.do}")
+        if self.do == "start_rollout" and self.when.alert is None:
+            raise ValueError(
+                "when: accepted: alert, whose label `challenger` names the version, for start_rollout"
+            )
+        return self
 
 
 class FreezeSpec(_Section):

@@ -30,6 +30,8 @@ Reason = Literal[
     "better",
     "not_worse",
     "by_hand",
+    # advance, too
+    "by_rule",
     # rollback
     "worse",
     "more_errors",

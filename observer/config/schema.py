@@ -229,7 +229,14 @@ def _targets(models: Mapping[str, ModelConfig], targets: Mapping[str, TargetSpec
                 "traffic" if rule.do == "rollback" else "retrain",
             )
             for rule in model.actions.rules
+            if rule.target
         ]
+        if model.rollout is None:
+            wrong += [
+                f"models.{name}.actions.rules {rule.name}: {rule.do}; accepted: with models.{name}.rollout"
+                for rule in model.actions.rules
+                if not rule.target
+            ]
         if model.rollout is not None:
             wanted.append((f"models.{name}.rollout", model.rollout.target, "traffic"))
         for where, target, kind in wanted:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from detectors.summaries.answers import Answers
-from observer.actions.base import Foreign, Order, Progress
+from observer.actions.base import ROLLOUTS, Foreign, Order, Progress, Target
 from observer.actions.control import Control, Inbox
 from observer.actions.engine import ActionEngine
 from observer.actions.ledger import Action, Ledger
 from observer.actions.rollout_spec import RolloutSpec
+from observer.actions.rollout_target import RolloutTarget
 from observer.actions.rollouts import Rollouts
 from observer.actions.spec import ActionsSpec, GuardSpec
 from observer.actions.traffic.target import Division
@@ -159,7 +160,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        targets = {"pipeline": self.pipeline, "serving": self.splitter}
+        targets: dict[str, Target] = {"pipeline": self.pipeline, "serving": self.splitter}
         engine = ActionEngine(Ledger(self.store), targets, poll_every=0, done=self._done)
         rollouts = Rollouts(
             self.states,
@@ -170,6 +171,7 @@ class World:
             0.0,
             lambda _: Division(self.splitter.share, self.splitter.shadow),
         )
+        targets[ROLLOUTS] = RolloutTarget(rollouts)
         self.control = Control(
             self.inbox,
             {"credit": ActionsSpec.model_validate(self.actions)},
