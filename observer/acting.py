@@ -7,7 +7,7 @@ from typing import Any
 
 from observer.actions.base import ROLLOUTS, Target, Verb
 from observer.actions.control import Control, Inbox
-from observer.actions.engine import ActionEngine
+from observer.actions.engine import NONE, ActionEngine
 from observer.actions.ledger import Action, Ledger
 from observer.actions.loop import ControlLoop
 from observer.actions.policy import Trigger
@@ -127,7 +127,7 @@ class Acting:
         """One action, whole; raises `Absent` when there is none."""
         found = self._ready().engine.ledger.get(name)
         if found is None:
-            raise Absent(f"action {name!r:.60}: there is none of this id")
+            raise Absent(f"action {name!r:.60}: {NONE}")
         return whole(found)
 
     def exported(self) -> list[dict[str, Any]]:

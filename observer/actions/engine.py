@@ -27,6 +27,7 @@ _MOST_REFUSALS: Final = 10
 """Rows of an action that tell of results which were refused."""
 _NAMING: Final = frozenset({"sending", "running", "stuck", "succeeded"})
 """States in which a retraining's version may be told."""
+NONE: Final = "there is none of this id; accepted: a whole one, as `observer actions list --all` shows them"
 MOST_OPEN = 200
 """Actions that may be open at once; what lowers exposure begins all the same."""
 
@@ -113,7 +114,7 @@ class ActionEngine:
         self._refresh()
         action = self.ledger.get(action_id)
         if action is None:
-            raise Absent(f"action {action_id!r:.60}: there is none of this id")
+            raise Absent(f"action {action_id!r:.60}: {NONE}")
         said = {**(via or {}), "detail": comment[:500]}
         state = action.state
         if action.final:

@@ -167,6 +167,7 @@ class Rollout:
         self.seen = max(self.seen, now)
         if share == 100 and self.promoted_at is None:
             self.promoted_at = now
+            self.paused = ""
         elif share == shadow == 0 and self.started < now and not self.result:
             self.result = "rolled_back"
 

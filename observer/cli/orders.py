@@ -16,6 +16,10 @@ url_option = click.option(
 )
 
 
+_NOTHING = "this service has nothing there; actions and rollouts need `targets` in its configuration"
+_WRONG = "the token of the configuration here is not the service's"
+
+
 def order(path: Path, url: str | None, what: str, body: dict[str, Any]) -> str:
     """Give an order with the token of the configuration; returns what the service says it did."""
     http = _http(path)
@@ -57,10 +61,13 @@ def _answer(address: str, token: str, body: dict[str, Any] | None) -> Any:
             answer = httpx.post(address, json=body, headers=headers, timeout=60)
         if answer.headers.get("content-type", "").startswith("application/x-ndjson"):
             return [json.loads(line) for line in answer.text.splitlines()]
+        if answer.status_code == 404 and "json" not in answer.headers.get("content-type", ""):
+            raise Permanent(f"{address}: {_NOTHING}")
         said = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         told = str(error) or type(error).__name__
         raise Retryable(f"{address}: no answer of a running service: {told}") from error
     if answer.status_code == 200:
         return said
-    raise Permanent(str(said.get("error", f"{address}: status {answer.status_code}")))
+    told = str(said.get("error", f"{address}: status {answer.status_code}"))
+    raise Permanent(f"{told}; {_WRONG}" if answer.status_code == 401 and token else told)

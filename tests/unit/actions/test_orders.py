@@ -355,8 +355,10 @@ def test_a_promoted_challenger_is_not_promoted_again() -> None:
     world = World()
     world.control.rollouts.start("credit", "v1", "v2", NOW)
     _turn(world, 0, 5)
+    world.control.rollouts.pause("credit", "ann", NOW + 4)
     world.control.rollouts.promote("credit", "ann", NOW + 5)
     _turn(world, 5, 10)
+    assert (world.splitter.share, world.control.rollouts.of("credit").paused) == (100, "")
     with pytest.raises(ConfigError, match="is promoted, and watched; accepted now: abort"):
         world.control.rollouts.promote("credit", "ann", NOW + 10)
     assert len(_of_kind(world, "promote")) == 1

@@ -54,6 +54,21 @@ def test_no_service_is_told(observer, settings):
     assert "http://127.0.0.1:1/api/v1/incidents/close: no answer of a running service" in done.err
 
 
+@pytest.mark.parametrize("what", [("actions", "list"), ("rollout", "status"), ("rollout", "pause", "m")])
+def test_a_service_without_targets_has_no_actions_and_says_so(observer, settings, what):
+    done = observer(*what[:2], "-c", str(settings), *what[2:])
+    assert done.code == 1
+    assert "this service has nothing there; actions and rollouts need `targets`" in done.err
+
+
+def test_a_wrong_token_is_told_as_such(observer, settings):
+    spec = yaml.safe_load(settings.read_text())
+    settings.write_text(yaml.safe_dump({**spec, "http": {**spec["http"], "token": "another"}}))
+    done = observer("incident", "close", "-c", str(settings), "m", "7")
+    assert done.code == 1
+    assert "the token of the configuration here is not the service's" in done.err
+
+
 def test_without_a_token_it_says_which_key_to_set(observer, tmp_path):
     path = tmp_path / "observer.yaml"
     path.write_text(yaml.safe_dump({"predictions": {"type": "files", "path": "x"}, "models": ["m"]}))
