@@ -44,9 +44,10 @@ def list_command(path: Path, url: str | None, *, ended: bool, as_json: bool) -> 
         return
     for one in found:
         then = f"; {one['then']} at {timestamp(1000 * one['deadline'])}" if one["deadline"] else ""
+        last = f"\n    last: {one['detail']}" if one["detail"] else ""
         click.echo(
             f"{one['id']}  {one['state']:<9}  {one['action']} {one['model']} through {one['target']}\n"
-            f"    {one['why']}{then}"
+            f"    {one['why']}{then}{last}"
         )
     if not found:
         click.echo("no open actions" if not ended else "no actions")

@@ -79,6 +79,7 @@ def test_an_action_is_seen_approved_and_verified(running: Running) -> None:
     said = running.says("actions", "approve", "--by", "ann", "--comment", "fine", one["id"])
     assert said == f"{one['id']}: approved\n"
     until(lambda: "succeeded" in running.says("actions", "list", "--all"))
+    assert "features are stale\n    last: done\n" in running.says("actions", "list", "--all")
     assert json.loads(running.says("actions", "show", one["id"]))["rows"][1]["actor"] == "token:ann"
     rows = running.says("actions", "export").splitlines()
     assert running.says("actions", "verify").startswith(f"{len(rows)} rows, unbroken; head ")
