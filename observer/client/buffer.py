@@ -15,6 +15,8 @@ Overflow = Literal["drop_oldest", "sample", "spill"]
 OVERFLOWS: tuple[Overflow, ...] = ("drop_oldest", "sample", "spill")
 
 _FULL = 1 << 32
+_HELD_UP = frozenset({"disk", "overflow", "sampled", "shutdown"})
+"""Reasons that go back to events which could not be delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Ledger:
         self.turned_away = 0
         """Of those dropped, those that were never under way: older ones may still be."""
         self.last_error = ""
+        self.trouble = ""
+        """What keeps events from being delivered, as far as the transport says; nothing once one is."""
 
     @property
     def taken(self) -> int:
@@ -94,8 +98,16 @@ class Ledger:
         if rows:
             self.dropped[reason] += rows
             if error:
-                self.last_error = describe(error)
+                told = describe(error)
+                held_up = self.trouble and reason in _HELD_UP
+                self.last_error = f"{told}; {self.trouble}" if held_up else told
             self.settled.notify_all()
+
+    def fail(self, error: object) -> None:
+        """Remember what keeps events from being delivered, if anything does."""
+        if error:
+            with self.lock:
+                self.last_error = self.trouble = describe(error)
 
 
 def describe(error: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,9 @@ class ConfluentConnection:
     """librdkafka; its callbacks are called from `poll` and `close`."""
 
     def __init__(self, brokers: str, settings: Mapping[str, Any]) -> None:
-        self._producer = Producer({"bootstrap.servers": brokers, **_SETTINGS, **settings})
+        self._errors: deque[KafkaError] = deque(maxlen=10)
+        own = {"bootstrap.servers": brokers, "error_cb": self._errors.append}
+        self._producer = Producer({**own, **_SETTINGS, **settings})
 
     def send(self, topic: str, value: bytes, done: Done) -> bool:
         """Queue a message; False while librdkafka's queue is full."""
@@ -38,9 +41,12 @@ class ConfluentConnection:
             raise _error(error.args[0]) from error
         return True
 
-    def poll(self) -> None:
-        """Serve delivery reports."""
+    def poll(self) -> str | None:
+        """Serve delivery reports; the latest error that says why, not only that, no broker answers."""
         self._producer.poll(0)
+        said = [error.str() for error in self._errors if error.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001
+        self._errors.clear()
+        return said[-1] if said else None
 
     def close(self) -> None:
         """Forget what is under way and end."""

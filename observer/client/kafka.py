@@ -45,8 +45,8 @@ class KafkaTransport:
         installed = [one for one, module in _MODULES.items() if find_spec(module) is not None]
         if not installed or (library is not None and library not in installed):
             raise ImportError(
-                f"{library or 'no Kafka library'} is not installed; install ml-observer[client]"
-                " (kafka-python, pure Python), or confluent-kafka"
+                "no library for Kafka is installed; install ml-observer[client] (kafka-python, pure Python),"
+                " or confluent-kafka"
                 if library is None
                 else f"{library} is not installed; installed: {', '.join(installed) or 'none'}"
             )

@@ -103,7 +103,7 @@ class PayloadEndpoint:
         try:
             attributes, payload = event_of(scope["headers"], bytes(body))
             self._join(attributes, payload)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:  # of JSON that nobody should send, too
             self.counts["refused"] += 1
             return 400, f"{error}\n"
         return 202, ""
@@ -164,13 +164,12 @@ def event_of(headers: Any, body: bytes) -> tuple[Attributes, bytes]:
     """
     fields = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in headers}
     if fields.get("content-type", "").startswith("application/cloudevents+json"):
-        attributes = json.loads(body)
-        if not isinstance(attributes, dict):
+        event = json.loads(body)
+        if not isinstance(event, dict):
             raise ValueError("not a CloudEvent: the body is no JSON object")
-        data = attributes.pop("data", None)
-        body = json.dumps(data).encode()
-        if "data_base64" in attributes:
-            body = base64.b64decode(attributes.pop("data_base64"))
+        encoded = event.get("data_base64")
+        body = json.dumps(event.get("data")).encode() if encoded is None else base64.b64decode(encoded)
+        attributes = {key: value for key, value in event.items() if isinstance(value, str)}
     else:
         attributes = {key[3:]: value for key, value in fields.items() if key.startswith("ce-")}
     for name in ("id", "type", "inferenceservicename"):

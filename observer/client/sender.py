@@ -51,7 +51,8 @@ class Sender:
         self._flushing = 0
         self._stopping = False
         self._end = threading.Event()
-        self._told: tuple[float, int] = (-_TELL_EVERY, 0)
+        self._told: tuple[float, int] = (-_TELL_EVERY, 0)  # when, of how many dropped
+        self._well: tuple[float, int] = (monotonic(), 0)  # when last, with how many delivered
 
     # Called from the model's threads.
 
@@ -155,7 +156,7 @@ class Sender:
         if self._connection is None and now >= self._connect_at:
             self._connect(now)
         if self._connection is not None:
-            self._connection.poll()
+            self.ledger.fail(self._connection.poll())
             sent = 0
             while self._flying_bytes < _IN_FLIGHT_BYTES and not self._broken and not self._end.is_set():
                 message = self._next(everything=everything)
@@ -166,7 +167,7 @@ class Sender:
                 sent += 1
                 if not sent % _BREATH:
                     sleep(0)
-                    self._connection.poll()
+                    self.ledger.fail(self._connection.poll())
             if self._broken and not self._flying:
                 self._disconnect(now)
         if self._spill is not None:
@@ -184,8 +185,7 @@ class Sender:
             return
         self._opening = None
         if isinstance(self._opened, Exception):
-            with self.ledger.lock:
-                self.ledger.last_error = describe(self._opened)
+            self.ledger.fail(self._opened)
             self._wait_longer(now)
         else:
             self._connection, self._opened, self._broken = self._opened, None, False
@@ -273,7 +273,7 @@ class Sender:
                 self._retry.appendleft(message)
             if problem is not None:
                 self._broken = True
-                self.ledger.last_error = describe(problem)
+                self.ledger.fail(problem)
         return False
 
     def _done(self, connection: Connection, message: Message, error: Exception | None) -> None:
@@ -288,6 +288,7 @@ class Sender:
             if error is None:
                 ledger.in_flight -= message.rows
                 ledger.delivered += message.rows
+                ledger.trouble = ""
                 self._backoff = 0.0
                 ledger.settled.notify_all()
             elif isinstance(error, TooLarge):
@@ -297,7 +298,7 @@ class Sender:
             else:
                 self._retry.append(message)
                 self._broken = True
-                ledger.last_error = describe(error)
+                ledger.fail(error)
                 return
         if message.segment is not None and self._spill is not None:
             self._spill.settle(message.segment)
@@ -381,11 +382,18 @@ class Sender:
             self.ledger.settled.notify_all()
 
     def _tell(self, *, last: bool = False) -> None:
-        """Log what was dropped, at most once a minute."""
-        at, told = self._told
-        found = self.ledger.stats()
+        """Log what was dropped, or that nothing arrives, at most once a minute."""
+        (at, told), now, found = self._told, monotonic(), self.ledger.stats()
         total = sum(found.dropped.values())
-        if total > told and (last or monotonic() >= at + _TELL_EVERY):
-            self._told = (monotonic(), total)
+        if not found.pending or found.delivered != self._well[1]:
+            self._well = (now, found.delivered)
+        if not last and now < at + _TELL_EVERY:
+            return
+        if total > told:
+            self._told = (now, total)
             reasons = ", ".join(f"{reason} {rows}" for reason, rows in sorted(found.dropped.items()))
             _log.warning("%d events dropped so far: %s; last problem: %s", total, reasons, found.last_error)
+        elif not last and (silent := now - self._well[0]) >= _TELL_EVERY + self.plan.linger:
+            self._told = (now, total)
+            waits, why = found.pending, found.last_error or "no answer"
+            _log.warning("%d events wait, none delivered for %d s: %s", waits, silent, why)

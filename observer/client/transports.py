@@ -21,8 +21,8 @@ class Connection(Protocol):
     def send(self, topic: str, value: bytes, done: Done) -> bool:
         """Take a message and call `done` later; False, or an error, when it cannot be taken now."""
 
-    def poll(self) -> None:
-        """Serve what has come in."""
+    def poll(self) -> str | None:
+        """Serve what has come in; what keeps messages from arriving, where that is known."""
 
     def close(self) -> None:
         """End at once: what is not delivered by now never will be."""

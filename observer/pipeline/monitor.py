@@ -368,8 +368,11 @@ class Monitor:
         end = window.key.start + window_spec.size + window_spec.lateness
         self.closed_until = max(self.closed_until, end)
         is_lesson = not window.reference and not window.key.segment
-        can_learn = is_lesson and window.key.version in self.learners
-        if can_learn and window.summary.n >= window_spec.min_events and self._known.learn(window):
+        version = window.key.version
+        new = not window.key.segment and version in self.failed and self._known.repaired(version)
+        if is_lesson and version in self.learners and window.summary.n >= window_spec.min_events:
+            new = self._known.learn(window)
+        if new:
             self._settle()
             self._open_cohorts()
         self.inputs.close(window)

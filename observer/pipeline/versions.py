@@ -152,11 +152,7 @@ class Versions:
     def _given(self, version: str) -> Reference | None:
         """The reference that the configuration gives the version, or that was handed over with it."""
         own = self._own.get(version, self._default)
-        wanted = self._spec.reference
-        if own is None and isinstance(wanted, Path) and version and version not in self.failed:
-            path = Path(str(wanted).replace(VERSION, version.replace("/", "_")))
-            if not _is_file(path):
-                return None
+        if own is None and version not in self.failed and (path := self._file(version)) is not None:
             try:
                 own = self._own[version] = load(path)
             except Permanent as error:
@@ -164,6 +160,37 @@ class Versions:
             else:
                 self._keep(own)
         return own
+
+    def _file(self, version: str) -> Path | None:
+        """The file that was handed over with a version."""
+        wanted = self._spec.reference
+        if not isinstance(wanted, Path) or not version:
+            return None
+        path = Path(str(wanted).replace(VERSION, version.replace("/", "_")))
+        return path if _is_file(path) else None
+
+    def repaired(self, version: str) -> bool:
+        """Try a file that failed again; whether it is the version's reference from now on.
+
+        Where the version has another one, that stays until the next start, and the file is told to fail.
+        """
+        path, present = self._file(version), self.references.get(version)
+        if path is None:
+            return False
+        try:
+            own = load(path)
+        except Permanent:
+            return False
+        if present is not None and present.version != own.version:
+            return False
+        log.info("model %s, version %s: %s was repaired, and is read", self._model, version, path)
+        del self.failed[version]
+        self._own[version] = own
+        self._keep(own)
+        if self.learners.pop(version, None) is not None:
+            self._state.delete(LEARNERS, storage_key(self._model, 0, version))
+        self._assign(version)
+        return present is None
 
     def _fail(self, version: str, why: str) -> None:
         self.failed[version] = why

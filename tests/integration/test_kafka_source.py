@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
     NewPartitions,
-    ResourcePatternType,
-    ResourceType,
 )
 
 from observer.errors import Permanent, Retryable
@@ -362,159 +355,3 @@ def test_an_empty_topic_is_readable(kafka, topic_name):
     found = describe(KafkaSpec(brokers=kafka.bootstrap, topic=topic), "labels")
     assert found.readable
     assert found.samples == ()
-
-
-# ------------------------------------------------------------------------------ access and encryption
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory) -> Iterator[tuple[KafkaBroker, str, str, str]]:
-    """A broker with access rules: its plain, SASL and TLS addresses, and the certificate's file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    broker = KafkaBroker()
-    if not broker.can_restart:
-        pytest.skip("a broker of our own settings is needed")
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-    ]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    both = folder / "both.pem"
-    both.write_text(key.read_text() + certificate.read_text())
-    sasl, tls = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    public = f"PLAINTEXT://{broker.bootstrap},SASL://{sasl},TLS://{tls}"
-    plain = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-    broker._properties = {
-        "listeners": f"{public},CONTROLLER://127.0.0.1:{broker._controller_port}",
-        "advertised.listeners": public,
-        "listener.security.protocol.map": f"{plain},SASL:SASL_PLAINTEXT,TLS:SSL",
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.sasl.plain.sasl.jaas.config": f'{login} user_ann="ann-secret" user_bob="bob-secret";',
-        "listener.name.tls.ssl.keystore.type": "PEM",
-        "listener.name.tls.ssl.keystore.location": str(both),
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS",
-        "auto.create.topics.enable": "false",
-    }
-    with broker:
-        yield broker, sasl, tls, str(certificate)
-
-
-def sasl_spec(brokers: str, topic: str, user: str, password: str) -> KafkaSpec:
-    security = {"protocol": "sasl_plaintext", "mechanism": "PLAIN", "username": user, "password": password}
-    return KafkaSpec(brokers=brokers, topic=topic, security=security)
-
-
-def allow(broker: KafkaBroker, topic: str, user: str, *operations: AclOperation) -> None:
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    kind, pattern = ResourceType.TOPIC, ResourcePatternType.LITERAL
-    rules = [
-        AclBinding(kind, topic, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
-        for operation in operations
-    ]
-    for future in admin.create_acls(rules).values():
-        future.result(timeout=30)
-    time.sleep(0.5)  # rules reach the broker through its log
-
-
-def test_sasl_reads_what_is_allowed_and_names_what_is_not(guarded, topic_name):
-    broker, sasl, _, _ = guarded
-    topic = broker.create_topic(topic_name())
-    broker.create_topic(f"{topic}.dead")
-    produce(broker, topic, numbered(3))
-    source = KafkaSource(sasl_spec(sasl, topic, "ann", "ann-secret"), "predictions")
-    with pytest.raises(Permanent, match=f"{topic} .*; grant ann READ and DESCRIBE on the topic"):
-        source.open({})
-    allow(broker, topic, "ann", AclOperation.DESCRIBE)
-    source.open({})
-    with pytest.raises(Permanent, match="grant ann READ and DESCRIBE on the topic"):
-        poll_until(source, total(3))
-    source.close()
-
-    allow(broker, topic, "ann", AclOperation.READ)
-    allow(broker, f"{topic}.dead", "ann", AclOperation.DESCRIBE)
-    spec = sasl_spec(sasl, topic, "ann", "ann-secret")
-    found = describe(spec, "predictions")
-    assert found.samples == ((Origin(topic, 0, 2), b"2"),)
-    assert found.dead_letters is not None
-    assert found.dead_letters.writable is False
-    letters = KafkaDeadLetters(spec, timeout=5)
-    letters.reject([Rejected(Origin(topic, 0, 1), b"x", "invalid", "")])
-    with pytest.raises(Permanent, match=rf"{topic}\.dead .*grant ann WRITE and DESCRIBE on the topic"):
-        letters.flush()
-    with pytest.raises(Permanent):
-        letters.close()
-    allow(broker, f"{topic}.dead", "ann", AclOperation.WRITE)
-    letters = KafkaDeadLetters(spec)
-    letters.reject([Rejected(Origin(topic, 0, 1), b"x", "invalid", "")])
-    letters.close()
-    assert [payload for payload, _ in read_dead(broker, f"{topic}.dead", 1)] == [b"x"]
-    again = describe(spec, "predictions").dead_letters
-    assert again is not None
-    assert again.writable is True
-
-
-def test_a_topic_for_dead_letters_that_is_missing_is_told_at_once(guarded, topic_name, caplog):
-    """Whatever is rejected waits, in any number; nothing blocks for long, and nothing is lost."""
-    kafka, *_ = guarded  # creates no topic by itself
-    topic = topic_name()
-    letters = KafkaDeadLetters(KafkaSpec(brokers=kafka.bootstrap, topic=topic))
-    letters.flush()  # as at the start: nothing is lost yet, but it is said
-    assert (
-        f"Kafka topic {topic}.dead at {kafka.bootstrap}, for rejected events, does not exist" in caplog.text
-    )
-    number = 12_000  # more than the client's own buffer holds
-    began = time.monotonic()
-    for first in range(0, number, 1_000):
-        assert not letters.full or first >= 10_000
-        letters.reject(
-            [Rejected(Origin(topic, 0, i), b"%d" % i, "invalid", "") for i in range(first, first + 1_000)]
-        )
-        with pytest.raises(Retryable, match="does not exist; create it"):
-            letters.flush()
-    assert letters.full
-    assert time.monotonic() - began < 60, "12 attempts, each of which took half a minute and more"
-    assert caplog.text.count("does not exist") == 1
-    kafka.create_topic(f"{topic}.dead")
-    flush(letters)
-    assert not letters.full
-    letters.close()
-    found = {payload for payload, _ in read_dead(kafka, f"{topic}.dead", number)}
-    assert found == {b"%d" % i for i in range(number)}
-
-
-def test_a_wrong_password_is_permanent_and_never_logged(guarded, topic_name, caplog):
-    broker, sasl, _, _ = guarded
-    topic = broker.create_topic(topic_name())
-    source = KafkaSource(sasl_spec(sasl, topic, "ann", "wrong-hunter2"), "predictions")
-    with pytest.raises(Permanent, match=r"check security\.mechanism, username and password") as error:
-        source.open({})
-    assert "hunter2" not in caplog.text + str(error.value)
-
-
-def test_tls_reads_with_the_right_authority_only(guarded, topic_name):
-    broker, _, tls, certificate = guarded
-    topic = broker.create_topic(topic_name())
-    produce(broker, topic, numbered(3))
-    spec = KafkaSpec(brokers=tls, topic=topic, security={"protocol": "ssl", "ca": certificate})
-    source = KafkaSource(spec, "predictions")
-    source.open({})
-    seen, _, _ = poll_until(source, caught_up)
-    assert [value for _, value in seen[0]] == numbered(3)
-    source.close()
-    stranger = KafkaSource(KafkaSpec(brokers=tls, topic=topic, security={"protocol": "ssl"}), "predictions")
-    with pytest.raises(Permanent, match=r"check security\.protocol, ca, cert and key"):
-        stranger.open({})

@@ -23,6 +23,8 @@ _AUTHENTICATION = {
     "ILLEGAL_SASL_STATE",
 }
 ACCESS_DENIED = {"TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED"}
+_REFUSED = re.compile("alert .*(certificate|unknown ca)", re.IGNORECASE)
+"""A broker's word on our certificate, which librdkafka takes for a lost connection."""
 _SECRET = re.compile("password|secret|pem|oauthbearer")
 UNKNOWN = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}
 
@@ -76,7 +78,7 @@ def explain(spec: KafkaSpec, topic: str, error: KafkaError, access: str) -> Obse
     name = error.name()
     if name in _AUTHENTICATION:
         return Permanent(f"{said}; check security.mechanism, username and password")
-    if name == "_SSL":
+    if name == "_SSL" or _REFUSED.search(error.str()):
         return Permanent(f"{said}; check security.protocol, ca, cert and key")
     if name in ACCESS_DENIED:
         user = spec.security.username or "this client"

@@ -27,6 +27,7 @@ class Memory:
         self.opened = 0
         self.closed = 0
         self.on_send = lambda: None
+        self.trouble: str | None = None
         self.pause = threading.Event()
         self.pause.set()
 
@@ -73,8 +74,8 @@ class Connection:
             done(None)
         return True
 
-    def poll(self) -> None:
-        pass
+    def poll(self) -> str | None:
+        return self._memory.trouble
 
     def close(self) -> None:
         self._memory.closed += 1

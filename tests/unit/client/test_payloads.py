@@ -142,6 +142,7 @@ def test_halves_without_the_other_end(endpoint, monkeypatch):
 def test_what_is_no_such_event_is_refused(endpoint):
     one = endpoint(max_body=1000)
     headers, body = binary("request", "1", V1[0])
+    structure, event = structured("request", "1", V1[0])
     without = {key: value for key, value in headers.items() if key != "Ce-Inferenceservicename"}
     answers = one.post(
         (without, body),
@@ -149,11 +150,14 @@ def test_what_is_no_such_event_is_refused(endpoint):
         ({"Content-Type": "application/cloudevents+json"}, b"[1]"),
         ({"Content-Type": "application/cloudevents+json"}, b"{"),
         (headers, b" " * 1001),
+        ({"Content-Type": "application/cloudevents+json"}, b"[" * 1000),
+        (structure, json.dumps({**json.loads(event), "data_base64": 7}).encode()),
+        (structure, json.dumps({**json.loads(event), "namespace": ["a"]}).encode()),
     )
-    assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 413]
+    assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 413, 400, 400, 202]
     assert "`inferenceservicename` is missing" in answers[0].text
     assert "accepted: org.kubeflow.serving.inference.request" in answers[1].text
-    assert one.app.counts == {"refused": 5}
+    assert one.app.counts == {"refused": 7, "waiting": 1}
 
 
 def test_bodies_that_cannot_be_read_are_counted(endpoint):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -123,6 +124,33 @@ def test_nothing_is_lost_or_sent_twice_over_an_outage():
     assert ids(memory) == mine
     assert memory.opened >= 2
     assert not logger.stats().dropped
+
+
+def test_it_is_said_why_nothing_arrives(monkeypatch, caplog):
+    """Without a drop too, once a minute; and what is dropped for it says what the transport said last."""
+    monkeypatch.setattr("observer.client.sender._TELL_EVERY", 0.1)
+    memory = Memory()
+    memory.answers, memory.trouble = "later", "the password is wrong"
+    logger = logger_of(memory)
+    logger.log({"x": 1}, 1)
+    wait_for(lambda: caplog.messages)
+    assert re.fullmatch(r"1 events wait, none delivered for \d+ s: the password is wrong", caplog.messages[0])
+    logger.close(0)
+    assert logger.stats().last_error == "the process ended; the password is wrong"
+    assert caplog.messages[-1].endswith("shutdown 1; last problem: the process ended; the password is wrong")
+
+    memory = Memory()
+    memory.up = False
+    caplog.clear()
+    with logger_of(memory) as logger:
+        logger.log({"x": 1}, 1)
+        wait_for(lambda: caplog.messages)
+        assert caplog.messages[0].endswith(": ConnectionError: nobody there")
+        memory.up = True
+        assert logger.flush(20)
+        logger.log([1.0], 1)
+        time.sleep(0)
+    assert "nobody there" not in caplog.messages[-1], "it is over"
 
 
 def test_what_comes_while_a_batch_is_sent_waits_for_the_next():

@@ -321,6 +321,36 @@ def test_a_damaged_reference_of_one_version_stops_nothing(tmp_path, caplog):
     assert [told in record.message for record in caplog.records if record.levelname == "ERROR"] == [True]
 
 
+def test_a_damaged_reference_that_is_repaired_is_taken_up(tmp_path):
+    settings = setting(tmp_path, reference=tmp_path / "m-{version}.reference")
+    path = (tmp_path / "m.reference").rename(tmp_path / "m-1.reference")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+
+    class Log(list):
+        """Repairs the file in the middle of being read."""
+
+        def __getitem__(self, at):
+            if at == len(self) // 2:
+                path.write_bytes(whole)
+            return super().__getitem__(at)
+
+    failed: list[dict] = []
+    logs = split(days(0, 10))
+    ran = go(
+        settings,
+        logs | {0: Log(logs[0])},
+        during=lambda service: failed.append(service.pipeline.monitors["m"].failed),
+    )
+    reports = by_day(ran)
+    assert [report.status for report in reports.values()][:5] == ["learning"] * 5
+    assert {reports[day].status for day in (7, 8)} <= {"stable", "drift"}
+    (good,) = {report.reference for report in reports.values() if report.reference}
+    assert failed == [{}]
+    again = go(settings, split(days(0, 12)))
+    assert {by_day(again)[day].reference for day in (9, 10)} == {good}
+
+
 def test_a_reference_that_is_damaged_later_stays_what_it_was(tmp_path):
     settings = setting(tmp_path, reference=tmp_path / "m-{version}.reference")
     (tmp_path / "m.reference").rename(tmp_path / "m-1.reference")

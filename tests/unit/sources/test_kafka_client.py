@@ -36,6 +36,12 @@ def test_errors_say_where_and_what_to_check(code, kind, said):
     assert str(error).endswith(said) or said in str(error)
 
 
+@pytest.mark.parametrize("alert", ["ssl/tls alert bad certificate", "tlsv1 alert unknown ca"])
+def test_a_certificate_that_a_broker_refuses_is_permanent(alert):
+    error = KafkaError(KafkaError._TRANSPORT, f"Receive failed: SSL routines::{alert}: SSL alert number 42")
+    assert str(explain(SPEC, "t", error, "READ")).endswith("check security.protocol, ca, cert and key")
+
+
 def test_lost_brokers_are_logged_once_until_one_answers(caplog):
     trouble = Trouble(PLAIN, "READ")
     for _ in range(3):
