@@ -83,10 +83,11 @@ def rulings(silences: Iterable[Mapping[str, Any]], open_actions: Iterable[Action
         named = next((m for m in matchers if m.get("name") == LABEL), None)
         if named is None or named.get("isRegex") or not named.get("isEqual", True):
             # It may mute the alert, but was not written for this action.
-            said += [_ruling(each, silence, "too_broad") for each in by_id.values() if _matches(named, each)]
+            meant = (each for each in by_id.values() if named and _matches(matchers, each))
+            said += [_ruling(each, silence, "too_broad") for each in meant]
             continue
         action = by_id.get(str(named.get("value")))
-        if action is not None:
+        if action is not None and _matches(matchers, action):
             wants = verb_of(str(silence.get("comment", "")))
             allowed = wants != "approve" or action.order.approval.by_silence
             said.append(_ruling(action, silence, "taken" if allowed else "not_allowed"))
@@ -94,12 +95,16 @@ def rulings(silences: Iterable[Mapping[str, Any]], open_actions: Iterable[Action
     return sorted(said, key=lambda one: (weight[one.verb], one.started, one.silence))
 
 
-def _matches(matcher: Mapping[str, Any] | None, action: Action) -> bool:
-    if matcher is None:
-        return False
+def _matches(matchers: Iterable[Mapping[str, Any]], action: Action) -> bool:
+    """Whether they match the labels of the action's alert that never change; others are not looked at."""
+    labels = {LABEL: action.id, "model": action.order.model, "action": action.order.kind}
+    return all(_fits(one, labels[one["name"]]) for one in matchers if one.get("name") in labels)
+
+
+def _fits(matcher: Mapping[str, Any], value: str) -> bool:
     pattern = str(matcher.get("value", ""))
     try:
-        found = re.fullmatch(pattern if matcher.get("isRegex") else re.escape(pattern), action.id) is not None
+        found = re.fullmatch(pattern if matcher.get("isRegex") else re.escape(pattern), value) is not None
     except re.error:  # Alertmanager's syntax knows more than ours
         return False
     return found == bool(matcher.get("isEqual", True))

@@ -76,6 +76,13 @@ class Rollout:
     history: list[Point] = field(default_factory=list)
     shadow: float = 0.0
     copies: Copies = field(default_factory=Copies)
+    extended: float = 0.0
+    """When a person had it go on without a verdict: the deadline counts from then."""
+
+    @property
+    def deadline(self) -> float:
+        """When it pauses without a verdict, seconds since the epoch."""
+        return max(self.started, self.extended) + self.spec.deadline / 1000
 
     @property
     def id(self) -> str:
@@ -258,7 +265,7 @@ class Rollout:
             if 100 - self.share > largest_step:
                 return self._advance(100.0, largest_step, reason, self._told())
             return self._say("promote", 100.0, reason, f"{self._what}: {self._told()}")
-        if now >= self.started + spec.deadline / 1000:
+        if now >= self.deadline:
             detail = f"no verdict in {duration(spec.deadline)}: {self._told()}"
             return self._say("pause", self.share, "inconclusive", detail)
         following = [step for step in spec.steps if step > self.share]
@@ -336,6 +343,7 @@ class Rollout:
 
     def resume(self, now: float) -> None:
         """Go on, with what comes from now on: how requests were divided meanwhile nobody knows."""
+        self.extended = now if self.paused == "inconclusive" else self.extended
         self.paused = ""
         self.since = self.seen = now
         self.ratio, self.arrival, self.copies = SampleRatio(), DesignTest(), Copies()
@@ -345,6 +353,7 @@ class Rollout:
         """The machine's clock was set: times that are counted from go with it, but for that in its name."""
         self.since += seconds
         self.seen += seconds
+        self.extended += seconds if self.extended else 0.0
         self.promoted_at = None if self.promoted_at is None else self.promoted_at + seconds
 
     def to_bytes(self) -> bytes:
@@ -357,6 +366,7 @@ class Rollout:
                 "spec": self.spec.model_dump_json(exclude_none=True),
                 "times": [self.started, self.since, self.last, self.seen, self.at_step, self.share],
                 "shadow": self.shadow,
+                "extended": self.extended,
                 "copies": self.copies.to_bytes(),
                 "promoted_at": self.promoted_at,
                 "paused": self.paused,
@@ -399,4 +409,5 @@ class Rollout:
             [Point(*one) for one in fields["history"]],
             fields.get("shadow", 0.0),
             Copies.from_bytes(fields.packed("copies")) if "copies" in fields else Copies(),
+            fields.get("extended", 0.0),
         )

@@ -93,7 +93,7 @@ def rollout_shown(rollout: Rollout, said: str) -> dict[str, Any]:
         "minimum": spec.minimum,
         "alpha": spec.alpha,
         "baked": rollout.since + (spec.shadow.bake if rollout.shadow and spec.shadow else spec.bake) / 1000,
-        "deadline": rollout.started + spec.deadline / 1000,
+        "deadline": rollout.deadline,
         "watched": None if rollout.promoted_at is None else rollout.promoted_at + spec.watch / 1000,
         "evidence": {
             name: {"now": value / _TEN, "limit": limit} for name, (value, limit) in standing.items()

@@ -109,6 +109,17 @@ def test_a_silence_too_broad_decides_nothing_and_that_is_noted_once(matcher: dic
     assert note.data["reason"] == "too_broad"
 
 
+def test_a_silence_whose_other_matchers_are_not_those_of_the_alert_says_nothing() -> None:
+    engine = waiting()
+    said = silence("approve", action(engine).id)
+    model = {"name": "model", "value": "churn|fraud", "isRegex": True, "isEqual": True}
+    hear(engine, {**said, "matchers": [*said["matchers"], model]})
+    assert action(engine).state == "waiting"
+    others = [{**model, "value": "cre.*"}, {"name": "severity", "value": "ticket"}]
+    hear(engine, {**said, "matchers": [*said["matchers"], *others]})
+    assert action(engine).state == "approved"
+
+
 def test_a_silence_of_the_whole_model_says_nothing_of_actions() -> None:
     engine = waiting()
     hear(engine, silence("approve", "credit", matcher={"name": "model"}))

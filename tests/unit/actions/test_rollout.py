@@ -202,6 +202,22 @@ def test_an_equal_one_ends_in_a_pause_for_a_person_or_is_not_worse_where_that_is
     assert (steps[-2].verb, steps[-2].reason) == ("promote", "not_worse")
 
 
+def test_one_without_a_verdict_that_is_resumed_has_as_long_again() -> None:
+    rng, one = np.random.default_rng(3), rollout(deadline="10d")
+    one.applied(50.0, START)
+    late = START + 240 * HOUR
+    one.seen = late
+    assert one.decide(late).reason == "inconclusive"
+    one.pause("inconclusive")
+    one.resume(late + HOUR)
+    one = Rollout.from_bytes(one.to_bytes())
+    assert one.decide(late + HOUR).verb == "wait"
+    assert one.observe(cohort(rng, late + HOUR, 50.0), late + 2 * HOUR)
+    one.seen = late + 241 * HOUR
+    assert one.decide(late + 240 * HOUR).verb == "wait"
+    assert one.decide(late + 241 * HOUR).reason == "inconclusive"
+
+
 def test_a_skewed_division_and_delayed_labels_block() -> None:
     rng = np.random.default_rng(4)
     steps = drive(rollout(), lambda start, share: cohort(rng, start, share, lift=0.05, tilt=0.02))
