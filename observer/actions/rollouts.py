@@ -233,8 +233,8 @@ class Rollouts:
             raise ConfigError([f"model {model}: {_TOO_MANY}"])
         return f"{model}: {kind} ordered"
 
-    def _pause(self, rollout: Rollout, reason: str, now: float, actor: str = SELF) -> None:
-        self._note(rollout, "paused", actor, now, reason)
+    def _pause(self, rollout: Rollout, reason: str, now: float, actor: str = SELF, detail: str = "") -> None:
+        self._note(rollout, "paused", actor, now, f"{reason}: {detail}" if detail else reason)
         rollout.pause(reason)
         self._save(rollout)
 
@@ -347,7 +347,7 @@ class Rollouts:
                 detail=step.detail,
             )
         if step.verb == "pause":
-            self._pause(rollout, step.reason, now)
+            self._pause(rollout, step.reason, now, detail=step.detail)
         elif step.verb == "finish":
             self._end(rollout, "promoted", now)
         if step.verb in KINDS:
@@ -401,7 +401,8 @@ class Rollouts:
             self._took(rollout, action, now)
         elif not rollout.paused:
             foreign = action.rows[-1].data.get("foreign", False)
-            self._pause(rollout, "foreign_change" if foreign else f"{action.order.kind} {action.state}", now)
+            reason = "foreign_change" if foreign else f"{action.order.kind} {action.state}"
+            self._pause(rollout, reason, now, detail=action.detail)
         return True
 
     def _took(self, rollout: Rollout, action: Action, now: float) -> None:
@@ -436,8 +437,9 @@ class Rollouts:
                 self._took(rollout, own[-1], now)
             return
         was, asks = f"{rollout.share:g}% and {rollout.shadow:g}%", f"{there.share:g}% and {there.shadow:g}%"
-        log.warning("rollout: model=%s share and shadow: %s were set, %s are there", rollout.model, was, asks)
-        self._pause(rollout, "foreign_change", now)
+        detail = f"share and shadow of {was} were set, {asks} are there"
+        log.warning("rollout: model=%s %s", rollout.model, detail)
+        self._pause(rollout, "foreign_change", now, detail=detail)
 
     def _withdraw(
         self,

@@ -68,7 +68,9 @@ _verb("abort", "Give the champion of MODEL all its traffic back.")
 
 
 def _told(one: dict[str, Any]) -> str:
-    state = one["result"] or (f"paused: {one['paused']}" if one["paused"] else "under way")
+    pauses = [note["data"]["detail"] for note in one.get("notes", ()) if note["event"] == "rollout_paused"]
+    why = pauses[-1] if pauses else one["paused"]
+    state = one["result"] or (f"paused: {why}" if one["paused"] else "under way")
     arms = f"{one['challenger']} against {one['champion']}"
     gets = f"copies of {one['shadow']:g}%" if one["shadow"] else f"{one['share']:g}%"
     lines = [f"{one['model']}: {arms}, {gets} of the traffic; {state}", f"  {one['said']}"]

@@ -86,7 +86,8 @@ def person(actor: str) -> str:
     way, _, name = actor.partition(":")
     if actor == _SELF:
         return "the service"
-    return {"token": f"{name}, by token", "silence": f"{name}, by a silence"}.get(way, actor)
+    ways = {"token": f"{name}, by token", "silence": f"{name}, by a silence", "rule": f"the rule {name}"}
+    return ways.get(way, actor)
 
 
 def of_action(action: Mapping[str, Any]) -> list[Entry]:

@@ -59,8 +59,11 @@ def test_weights_changed_by_somebody_else_pause_the_rollout() -> None:
     assert world.splitter.share == 1
     world.splitter.share = 33.0
     world.hours(3, 60, 0.05)
-    assert world.control.rollouts.of("credit").paused == "foreign_change"
+    rollout = world.control.rollouts.of("credit")
+    assert rollout.paused == "foreign_change"
     assert world.splitter.share == 33
+    note = world.control.engine.ledger.notes[rollout.id][-1].data["detail"]
+    assert note == "foreign_change: share and shadow of 1% and 0% were set, 33% and 0% are there"
 
 
 def test_people_start_pause_resume_promote_and_abort() -> None:
