@@ -85,6 +85,7 @@ class DecisionLog:
                 segment=one.segment,
                 severity=one.severity or before,
                 remaining=one.remaining,
+                since=_time(one.since) if one.since is not None else None,
             )
 
     def rejections(self, counted: Snapshot, now: float) -> None:

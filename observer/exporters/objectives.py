@@ -20,6 +20,8 @@ def add_objective(values: Values, standing: ObjectiveStanding) -> None:
     for severity in {alert.severity for alert in standing.alerts}:
         firing = any(alert.firing for alert in standing.alerts if alert.severity == severity)
         values.set(catalog.SLO_ALERT, (*where, severity), firing)
+    if standing.since is not None:
+        values.set(catalog.SLO_SINCE, where, standing.since / 1000)
     if standing.exhaustion is not None:
         moments = {
             "earliest": standing.exhaustion.earliest,

@@ -75,6 +75,8 @@ class ObjectiveStanding:
     alerts : tuple of BurnAlert
     exhaustion : Exhaustion or None
         None where the budget lasts, even at the upper end of the band, or is spent already.
+    since : int or None
+        From when on some alert has fired without a pause, milliseconds; None while none fires.
     """
 
     model: str
@@ -96,6 +98,7 @@ class ObjectiveStanding:
     burn: tuple[BurnRate, ...]
     alerts: tuple[BurnAlert, ...]
     exhaustion: Exhaustion | None
+    since: int | None = None
 
     @property
     def ratio(self) -> float | None:

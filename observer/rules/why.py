@@ -48,13 +48,16 @@ def since(watch: str) -> str:
 
 
 def rates(model: str, objective: str, windows: list[str]) -> str:
-    """How fast an objective burns, by the service's own count; without a model that of the alert's."""
-    name = catalog.SLO_BURN_RATE.name
-    expr = f'{name}{{model=%q,objective="{objective}",window=~"{"|".join(windows)}"}}'
+    """How fast an objective burns, and since when; without a model that of the alert's."""
+    of = text(model) if model else _OF
+    fast = f'{catalog.SLO_BURN_RATE.name}{{model=%q,objective="{objective}",window=~"{"|".join(windows)}"}}'
+    begun = f'{catalog.SLO_SINCE.name}{{model=%q,objective="{objective}"}}'
     each = '{{ if $i }}, {{ end }}{{ $one.Value | printf "%.3g" }}x over {{ $one.Labels.window }}'
     return (
-        f"{{{{ with query {asked(expr, text(model) if model else _OF)} }}}}Burns at "
-        f'{{{{ range $i, $one := . | sortByLabel "window" }}}}{each}{{{{ end }}}}: {{{{ end }}}}'
+        f"{{{{ with query {asked(fast, of)} }}}}Burns at "
+        f'{{{{ range $i, $one := . | sortByLabel "window" }}}}{each}{{{{ end }}}}'
+        f"{{{{ with query {asked(begun, of)} }}}} since {{{{ . | first | value | humanizeTimestamp }}}}"
+        "{{ end }}: {{ end }}"
     )
 
 

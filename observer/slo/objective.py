@@ -106,6 +106,7 @@ class Objective:
     dirty: bool = False
     now: int = 0
     _finest: int = field(init=False)
+    _since: int | None = None
     _standing: ObjectiveStanding | None = None
     _forecast: _Forecast | None = None
 
@@ -204,6 +205,7 @@ class Objective:
             )
             for rule in self.rules
         )
+        self._burns(any(alert.firing for alert in alerts))
         recent = rates[min((w for w in rates if w >= (end - start) / 30), default=max(rates))]
         return ObjectiveStanding(
             self.model,
@@ -225,7 +227,14 @@ class Objective:
             burn,
             alerts,
             self._exhaustion(recent, allowed, end),
+            self._since,
         )
+
+    def _burns(self, firing: bool) -> None:
+        """Remember since when some alert fires."""
+        if firing != (self._since is not None):
+            self._since = self.now if firing else None
+            self.dirty = True
 
     def _exhaustion(self, recent: Sums, allowed: float, end: int) -> Exhaustion | None:
         """The forecast; the last one for as long as nothing has happened that would move it much.
@@ -266,6 +275,7 @@ class Objective:
             "budget": self.budget.saved(),
             "arrived": self.arrived.saved(),
             "windows": list(self.rates),
+            "since": self._since,
         }
         return pack(fields | {f"rate.{window}": sums.saved() for window, sums in self.rates.items()})
 
@@ -280,4 +290,5 @@ class Objective:
         for window in set(fields["windows"]) & set(self.rates):
             self.rates[window].restore(fields.array(f"rate.{window}", np.int64, -1, 3))
         self.marks = {(version, start): (good, total) for version, start, good, total in fields["marks"]}
+        self._since = fields.get("since")  # states of 0.1.0 do not say
         self.advance(fields["now"])

@@ -163,6 +163,13 @@ SLO_EXHAUSTION = Metric(
     "seconds",
     "When the budget will be spent if it goes on like this; absent where it lasts or is spent.",
 )
+SLO_SINCE = Metric(
+    "observer_slo_burning_since_timestamp_seconds",
+    "gauge",
+    _OBJECTIVE,
+    "seconds",
+    "Event time from which on some pair of windows has burned fast enough to alert; absent while none does.",
+)
 
 QUALITY_SECTIONS = {
     "Labels": (
@@ -192,5 +199,6 @@ QUALITY_SECTIONS = {
         SLO_BURN_RATE,
         SLO_ALERT,
         SLO_EXHAUSTION,
+        SLO_SINCE,
     ),
 }

@@ -86,10 +86,14 @@ def test_objectives_when_their_severity_changes(said):
     )
     alert = BurnAlert("page", HOUR, 2 * HOUR, 14.4, firing=True)
     log = DecisionLog()
-    for standing in (calm, replace(calm, alerts=(alert,)), replace(calm, alerts=(alert,)), calm):
+    burning = replace(calm, alerts=(alert,), since=1_767_571_200_000)
+    for standing in (calm, burning, burning, calm):
         log.objectives([standing])
-    told = [(one["event"], one["objective"], one["severity"]) for one in said()]
-    assert told == [("objective burns", "right", "page"), ("objective recovers", "right", "page")]
+    told = [(one["event"], one["objective"], one["severity"], one.get("since")) for one in said()]
+    assert told == [
+        ("objective burns", "right", "page", "2026-01-05T00:00:00Z"),
+        ("objective recovers", "right", "page", None),
+    ]
 
 
 def test_rejections_once_a_minute_with_their_number(said):

@@ -125,6 +125,26 @@ def test_a_restart_changes_nothing(log, age, seed):
     assert other.standing() == one.standing()
 
 
+def test_since_when_it_burns_stays_through_a_restart_and_ends_with_the_burning():
+    objective, since, seen = Objective("m", "o", spec(target=0.99), HOUR), None, set()
+    for minute in range(0, 15 * 60, 5):
+        now = BEGIN + minute * MINUTE
+        times = np.full(50, now)
+        good = np.full(50, not 120 <= minute < 180)
+        objective.count(times, times, good, np.ones(50, np.int64))
+        objective.advance(now)
+        standing = objective.standing()
+        firing = any(alert.firing for alert in standing.alerts)
+        since = (since or now) if firing else None
+        assert standing.since == since
+        seen.add(since)
+        saved, objective = objective.to_bytes(), Objective("m", "o", spec(target=0.99), HOUR)
+        objective.restore(saved)
+    # Six clean hours later even the slowest rule is at rest.
+    assert seen == {None, BEGIN + 120 * MINUTE}
+    assert objective.standing().since is None
+
+
 def test_another_indicator_under_the_same_name_begins_anew():
     one = Objective("m", "o", spec(), HOUR)
     now = np.array([BEGIN])

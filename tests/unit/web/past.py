@@ -34,7 +34,7 @@ def standing(model: str = "churn", name: str = "good", remaining: float = 0.4) -
     spent = Exhaustion(START + 100 * HOUR, START + 140 * HOUR, None)
     return ObjectiveStanding(
         model, name, "", "correct predictions", "", "", "", "realised", 0.9, "", START, START + 720 * HOUR,
-        900, 1_000, remaining, 0.5, burn, alerts, spent,
+        900, 1_000, remaining, 0.5, burn, alerts, spent, START + 2 * HOUR if remaining < 0 else None,
     )  # fmt: skip
 
 

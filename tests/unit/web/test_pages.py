@@ -216,6 +216,19 @@ def test_an_objective_without_events_or_budget_is_not_well(tmp_path):
     assert rows == {"known": ("Well", "lasts"), "quiet": ("No events", "–"), "spent": ("Spent", "spent")}
 
 
+def test_since_when_an_objective_burns_is_told(tmp_path):
+    with site(tmp_path) as one:
+        fill(one.writer, "churn")
+        one.writer.objective(standing(remaining=-0.1), START + 24 * HOUR)
+        assert one.writer.flush(30)
+        fleet, objectives = Tags(one.get("/").text).text, Tags(one.get("/slo").text).text
+        [row] = one.get("/api/v1/slo", params={"model": "churn"}).json()
+    assert "good: budget overspent by 10 %" in fleet
+    assert "since 5 Jan 2026 02:00" in " ".join(fleet.split())
+    assert "since 5 Jan 2026 02:00" in " ".join(objectives.split())
+    assert row["since"] == START + 2 * HOUR
+
+
 def table(text: str) -> list[list[str]]:
     """First words of each cell of a page's table, by row."""
     body = text.partition("<tbody>")[2].partition("</tbody>")[0]
