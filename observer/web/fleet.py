@@ -128,7 +128,8 @@ def judge(
         burning = [one for one in objectives if one.severity == tier]
         raised = sorted((one for one in streams if one.tier == tier), key=lambda one: -one.evidence)
         if burning or raised:
-            since = min((one.since for one in (*raised, *burning) if one.since is not None), default=None)
+            began = [*(one.since for one in raised), *(one.since for one in burning)]
+            since = min((moment for moment in began if moment is not None), default=None)
             told = [*map(burns, burning[:1]), *map(cause, raised[:2])]
             more = len(burning) + len(raised) - len(told)
             return tier, since, "; ".join(told) + (f"; {more} more" if more > 0 else "")
