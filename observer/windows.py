@@ -64,7 +64,13 @@ Milliseconds = Annotated[
     int,
     BeforeValidator(milliseconds),
     PlainSerializer(duration, return_type=str, when_used="json"),
-    WithJsonSchema({"type": ["string", "number"], "description": "A duration such as 1h30m, or seconds."}),
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "pattern": r"^ *([0-9]+(\.[0-9]+)? *(ms|[smhdw]) *)+$|[$][{]",
+            "description": "A duration such as 1h30m, or seconds.",
+        }
+    ),
 ]
 """A duration in the configuration, such as `1h`; milliseconds in the program."""
 

@@ -29,6 +29,8 @@ def print_reference(reference: Reference, console: Console) -> None:
         head.append(f"; classes: {', '.join(schema.classes)}")
     if schema.positive is not None:
         head.append(f"; positive: {schema.positive}")
+    for sketch in reference.table.embeddings.sketches:
+        head.append(f"\nembedding {sketch.name.removeprefix('@embedding.')}: {len(sketch.center)} numbers")
     for name, frequent in sorted(reference.segments.items()):
         head.append(f"\nsegments of {name}: {', '.join(frequent)}")
     console.print(head, highlight=False)

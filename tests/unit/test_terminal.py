@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from detectors.base import Categories, Column, Numbers, Status, Verdict
+from detectors.base import Categories, Column, Numbers, Status, Vectors, Verdict
 from observer.model import (
     ColumnState,
     Finding,
@@ -61,7 +62,7 @@ def quality(hour: int, value: float, *, maturity: str = "matured", labelled: int
     return QualityReport("churn", "3", "", "", start, start + HOUR, maturity, False, 100, labelled, values)  # type: ignore[arg-type]
 
 
-def reference(rows: int = 2000) -> Reference:
+def reference(more: Mapping[str, Column] | None = None, rows: int = 2000) -> Reference:
     rng = np.random.default_rng(1)
     columns: dict[str, Column] = {
         "age": Numbers(np.round(rng.normal(40, 10, rows), 3)),
@@ -70,6 +71,7 @@ def reference(rows: int = 2000) -> Reference:
         "user": Categories(np.arange(rows, dtype=np.int32), tuple(map(str, range(rows)))),
         "@prediction": Numbers((rng.random(rows) < 0.25).astype(np.float64)),
         "@score": Numbers(rng.random(rows)),
+        **(more or {}),
     }
     keys = rng.integers(0, 2**64, rows, np.uint64)
     tags = {"region": Categories(np.zeros(rows, np.int32), ("eu",))}
@@ -342,17 +344,19 @@ def test_references_are_known_later_too() -> None:
 
 
 def test_a_reference_in_print() -> None:
-    known = reference()
+    vectors = np.random.default_rng(2).normal(size=8000).astype(np.float32)
+    known = reference({"@embedding.text": Vectors(vectors, np.full(2000, 4, np.int32))})
     out = io.StringIO()
     print_reference(known, Console(file=out, width=100))
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    assert lines[:4] == [
+    assert lines[:5] == [
         f"reference {known.version}",
         "2,000 rows, 3 features; made up",
         "task: binary; classes: 0, 1; positive: 1",
+        "embedding text: 4 numbers",
         "segments of region: eu",
     ]
-    body = {line.split()[0]: line for line in lines[6:] if line and not line.startswith(" ")}
+    body = {line.split()[0]: line for line in lines[7:] if line and not line.startswith(" ")}
     assert [name for name in body if name != "not"] == ["age", "device", "plan", "@prediction", "@score"]
     assert "█" in body["age"]
     assert "23.45 | 39.70 | 56.76  (4.51 to 77.52)" in body["age"]

@@ -76,6 +76,8 @@ def test_the_json_schema_accepts_the_examples(name: str) -> None:
         ({"predictions": {"type": "files", "path": "x", "brokers": "h:1"}}, False),
         ({"predictions": {"path": "x"}}, False),
         ({"checkpoint_every": "10s"}, True),
+        ({"checkpoint_every": "1h 30m"}, True),
+        ({"checkpoint_every": "banana"}, False),
         ({"checkpoint_every": []}, False),
         ({"defaults": {"judge": {"detectors": ["ks", {"type": "psi", "groups": 5}]}}}, True),
         ({"defaults": {"judge": {"detectors": ["kss"]}}}, False),
