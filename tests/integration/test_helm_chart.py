@@ -183,7 +183,7 @@ def test_the_command_line_takes_the_arguments():
         ("probes.liveness.path=/", "at '/probes/liveness': additional properties 'path' not allowed"),
         ("secrets.A.secret=x", "at '/secrets/A': missing property 'key'"),
         ("persistence.size=much", "at '/persistence/size'"),
-        ("config.models.churn.window.size=1 hour", "at '/config/models/churn/window/size': '1 hour' does not"),
+        ("config.models.churn.window.size=1 hour", "size': '1 hour' does not match"),
         ("config.predictions.brockers=x", "additional properties 'brockers' not allowed"),
         ("config.predictions.topic=two words", "at '/config/predictions/topic'"),
         ("config.targets.a.type=kserv", "at '/config/targets/a/type': value must be one of 'kubeflow'"),
