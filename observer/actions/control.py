@@ -327,7 +327,7 @@ class Control:
         labelled: Counter[str] = Counter()
         for (start, version), n in latest.items():
             labelled[version] += n if start in recent else 0
-        return max(labelled, key=labelled.__getitem__, default="")
+        return max(+labelled, key=labelled.__getitem__, default="")
 
     def _episode(self, standing: ObjectiveStanding, now: float) -> float:
         """When the objective began to burn as it does: kept, so that a restart begins no new decision."""

@@ -50,6 +50,9 @@ def test_what_burns_is_the_model_and_the_version_that_serves_it_is_retrained() -
     world = World()
     world.actions = {"rules": [{**RULES["rules"][0], "when": {"objective": "page"}, "fresh_labels": 0}]}
     world.restart()
+    world.cohort(NOW, "v3", 0, 0.7)
+    world.control.tick(NOW)
+    assert world.control._champion("credit") == "", "nothing is labelled"
     world.standings = [burning("")]
     world.cohort(NOW, "v1", 900, 0.7)
     world.cohort(NOW, "v0", 100, 0.7)
