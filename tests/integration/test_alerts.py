@@ -197,7 +197,7 @@ def alertmanager_config(url: str) -> dict:
 
     hurry(sample["route"])
     for receiver in sample["receivers"]:
-        for hook in receiver["webhook_configs"]:
+        for hook in receiver.get("webhook_configs", ()):
             hook["url"] = url
     return sample
 

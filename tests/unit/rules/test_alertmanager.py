@@ -32,7 +32,8 @@ def test_amtool_finds_nothing_wrong():
         ("page", "growth", "pages-growth"),
         ("page", "", "pages"),
         ("ticket", "growth", "tickets-growth"),
-        ("ticket", "nobody", "tickets"),
+        ("ticket", "somebody", "tickets"),
+        ("info", "growth", "nobody"),
     ],
 )
 def test_alerts_go_by_severity_and_owner(severity, owner, receiver):
