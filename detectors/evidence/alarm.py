@@ -84,8 +84,8 @@ class Alarm:
 
     **Incident**: the streams with evidence of at least A at the page (or the one with the most, where only
     their mean has reached it). Without another page join it streams that follow within a day and within four
-    windows, and later those of the same subjects: one change of a column moves several of its statistics,
-    some of them much later. It ends when all are verified stable, or by `close`. A shift that lasts
+    windows, and later those of the same subjects, on a ticket's evidence too: one change of a column moves
+    several of its statistics, and every segment's, some of them much later. It ends when all are verified stable, or by `close`. A shift that lasts
     does not page again; a shift of other subjects, later, does.
 
     **Ticket**: e-d-BH, without either condition; not for effects verified to be smaller than what matters.
@@ -144,6 +144,9 @@ class Alarm:
             self.opened = now
         ticketed = e_bh(np.where(cleared, -np.inf, log_evidence), 1 / (self.ticket_patience * share))
         ticketed &= ~verified & ~paged & (self.tier == Tier.QUIET)
+        # More of what a page is about is no news: it joins the incident instead of becoming a ticket.
+        known = ticketed & self._related(paged)
+        paged, ticketed = paged | known, ticketed & ~known
         self.tier[ticketed], self.tier[paged] = Tier.TICKET, Tier.PAGE
         begun = ticketed | (paged & (self.since < 0))
         self.since[begun] = now + 1 - age[begun]
@@ -158,9 +161,9 @@ class Alarm:
     def _candidates(self, material: Bools) -> Bools:
         return np.asarray(self.able & material & (self.tier < Tier.PAGE))
 
-    def _related(self) -> Bools:
-        """bool[K]: streams of the open incident's subjects, which join it instead of paging."""
-        about = self._subjects[self.tier == Tier.PAGE]
+    def _related(self, paged: Bools | bool = False) -> Bools:
+        """bool[K]: streams of the open incident's subjects (and of those `paged`), which join it, no more."""
+        about = self._subjects[(self.tier == Tier.PAGE) | paged]
         return np.isin(self._subjects, [*about, EVERY] if len(about) else about)
 
     def close(self) -> None:

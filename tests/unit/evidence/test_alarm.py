@@ -148,6 +148,17 @@ def test_what_could_join_does_not_help_others_to_page():
     assert decision.log_mean == pytest.approx(np.log(700 / 4), abs=0.01)
 
 
+def test_more_of_what_a_page_is_about_is_no_ticket():
+    running = Alarm(Budget(), Season(HOUR), YES, np.array([0, 0, 1, EVERY]))  # b: of the same column as a
+    decision = running.update(logs(a=1e6, b=400), mask(0), NO, AGE)
+    assert (decision.page, decision.paged.tolist(), decision.ticketed.tolist()) == (True, [0, 1], [])
+    decision = running.update(logs(a=1e6, c=400, d=400), NO, NO, AGE)
+    assert (decision.page, decision.paged.tolist(), decision.ticketed.tolist()) == (False, [3], [2])
+    running.close()
+    decision = running.update(logs(a=1e6, b=1e6), NO, NO, AGE)
+    assert decision.ticketed.tolist() == [0, 1]
+
+
 def test_a_change_of_everything_explains_no_other_change():
     running = Alarm(Budget(), Season(HOUR), YES, np.array([0, 1, 2, EVERY]))
     assert running.update(logs(d=1e6), YES, NO, AGE).page
