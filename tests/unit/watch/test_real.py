@@ -7,7 +7,6 @@ from functools import cache
 import pytest
 
 from benchmarks.real_streams import Stream, covtype, elec, shuffled, turned, weather
-from tests.services.process import ServiceError
 
 STREAMS = {"elec": elec, "weather": weather, "covtype": covtype}
 
@@ -16,10 +15,7 @@ pytestmark = pytest.mark.slow
 
 @cache
 def stream(name: str) -> Stream:
-    try:
-        return STREAMS[name]()
-    except ServiceError as error:
-        pytest.skip(f"the wheel that the data ship in cannot be had: {error}")
+    return STREAMS[name]()
 
 
 @pytest.mark.parametrize("name", STREAMS)
