@@ -23,6 +23,7 @@ from observer.judge import JudgeSpec, WindowJudge
 
 SIZES = ((200, 200), (1000, 1000), (1000, 5000), (5000, 200), (200, 10_000), (10_000, 1000))
 ALPHA = 0.05
+OF_CELLS = ("psi", "jensen_shannon", "hellinger")
 
 
 def numeric(rng: np.random.Generator, n: int, columns: int) -> dict[str, Column]:
@@ -83,10 +84,12 @@ def windows(
 
 def null_rates(rounds: int = 25) -> dict[str, dict[str, tuple[float, float]]]:
     """Detector -> "n/m" -> share of p-values below .05 and below .01 on unchanged data."""
-    of_numbers = ("ks", "wasserstein", "psi", "jensen_shannon", "out_of_range")
+    of_numbers = ("ks", "wasserstein", *OF_CELLS, "out_of_range")
     plans: dict[str, tuple[Rows, int, int]] = dict.fromkeys(of_numbers, (numeric, 40, rounds))
     for name in ("g_test", "chi_square", "total_variation", "unseen_categories"):
         plans[name] = (categorical, 40, rounds)
+    for name in OF_CELLS:
+        plans[f"{name} category"] = (categorical, 40, rounds)
     for d in (2, 20, 50):
         plans[f"covariance d={d}"] = (correlated, d, 16 * rounds)
     out: dict[str, dict[str, tuple[float, float]]] = {}
@@ -131,8 +134,8 @@ def power(rounds: int = 60, n: int = 10_000, m: int = 500) -> dict[str, dict[str
     }
     out: dict[str, dict[str, float]] = {}
     for columns, changes, names in (
-        (base, numeric_changes, ("ks", "wasserstein", "psi", "jensen_shannon")),
-        (base_c, category_changes, ("g_test", "chi_square", "total_variation", "psi", "jensen_shannon")),
+        (base, numeric_changes, ("ks", "wasserstein", *OF_CELLS)),
+        (base_c, category_changes, ("g_test", "chi_square", "total_variation", *OF_CELLS)),
     ):
         table = table_of(columns)
         reference = summarise(table, columns)
@@ -246,6 +249,30 @@ def cost(repeats: int = 30) -> dict[str, dict[str, float]]:
                     taken.append(time.process_time() - start)
                 out.setdefault(f"{name} ({kind})", {})[str(columns)] = round(1e3 * float(np.median(taken)), 3)
     return out
+
+
+def null_rows() -> Iterator[dict[str, object]]:
+    """One line per detector: shares of p-values below .05 and .01 by sizes, unchanged."""
+    for name, sizes in null_rates().items():
+        yield {"detector": name, **{size: list(found) for size, found in sizes.items()}}
+
+
+def false_rows() -> Iterator[dict[str, object]]:
+    """One line per sizes: share of unchanged windows with any finding, by level."""
+    for sizes, levels in false_windows().items():
+        yield {"sizes": sizes, **levels}
+
+
+def power_rows() -> Iterator[dict[str, object]]:
+    """One line per detector: share of windows called drift, by change."""
+    for name, changes in power().items():
+        yield {"detector": name, **changes}
+
+
+def cost_rows() -> Iterator[dict[str, object]]:
+    """One line per detector: CPU milliseconds a window, by columns."""
+    for name, columns in cost().items():
+        yield {"detector": name, **columns}
 
 
 def run(rounds: int = 25) -> dict[str, Any]:

@@ -223,8 +223,9 @@ _RATES: dict[str, tuple[float, tuple[float, ...]]] = {
     "out_of_range": (0.0, (0.005, 0.02, 0.05)),
     "unseen_categories": (0.0, (0.005, 0.02, 0.05)),
     "duplicates": (0.001, (0.005, 0.02, 0.05)),
+    "constant": (0.9, (0.99, 0.999, 1.0)),
 }
-"""Detector -> the rate in the reference, and rates of changed windows."""
+"""Detector -> the rate in the reference, and rates of changed windows; `constant`: shares of one value."""
 
 
 def _of_rate(name: str, rng: np.random.Generator, n: int, rate: float) -> dict[str, Column]:
@@ -232,8 +233,8 @@ def _of_rate(name: str, rng: np.random.Generator, n: int, rate: float) -> dict[s
     if name == "unseen_categories":
         return {"x": Categories(np.where(hit, 5, rng.integers(0, 5, n)).astype(np.int32), tuple("abcdef"))}
     x = rng.random(n)
-    if name == "out_of_range":
-        return {"x": Numbers(np.where(hit, 2.0, x))}
+    if name in ("out_of_range", "constant"):
+        return {"x": Numbers(np.where(hit, 2.0 if name == "out_of_range" else 0.5, x))}
     none = np.zeros(n, np.bool_)
     empty = name in ("missing", "type_errors")
     sides = (hit, none) if name == "missing" else (none, hit) if name == "type_errors" else (none, none)

@@ -35,6 +35,7 @@ from detectors.statistical.data_quality import (
     TypeErrors,
     UnseenCategories,
 )
+from detectors.statistical.hellinger import Hellinger
 from detectors.statistical.homogeneity import ChiSquare, GTest, TotalVariation
 from detectors.statistical.jensen_shannon import JensenShannon
 from detectors.statistical.ks import KolmogorovSmirnov
@@ -53,6 +54,7 @@ BUILT_IN: tuple[type[Spec], ...] = (
     Wasserstein,
     PopulationStability,
     JensenShannon,
+    Hellinger,
     GTest,
     ChiSquare,
     TotalVariation,

@@ -19,6 +19,7 @@ Statistic: TypeAlias = Literal[
     "location",
     "spread",
     "total_variation",
+    "embedding",
     "covariance",
     "missing",
     "type_errors",

@@ -31,10 +31,20 @@ def test_its_row_says_what_the_code_does(name):
     assert all(rest)
 
 
-def test_every_own_detector_of_windows_has_a_null_rate_and_a_cost():
+def test_every_own_detector_of_windows_has_a_null_rate_a_power_and_a_cost():
     measured = TEXT.split("## Measured")[1].split("## Writing")[0]
-    nulls, cost = measured.split("**Power**")[0], measured.split("**Cost**")[1]
+    nulls, rest = measured.split("**Power**")
+    power, cost = rest.split("**Cost**")
     for name, cells in ROWS.items():
         if len(cells) == 7:
-            assert f"`{name}`" in nulls, name
-            assert f"`{name}`" in cost, name
+            for part in (nulls, power, cost):
+                assert f"`{name}`" in part, name
+
+
+def test_every_online_detector_has_what_it_misses_and_its_measurements():
+    text = (Path(__file__).parents[3] / "docs" / "online.md").read_text()
+    catalogue, measured = text.split("## Catalogue")[1].split("## Measured")
+    for spec in catalog.ONLINE_BUILT_IN:
+        name = spec.model_fields["type"].default
+        assert f"\n| `{name}` |" in catalogue, name
+        assert name in measured.lower(), name

@@ -7,6 +7,8 @@ from detectors.catalog import build
 from detectors.statistical.cells import category_cells
 from tests.unit.statistical.samples import category_counts
 
+EVERY = ("g_test", "chi_square", "total_variation", "psi", "jensen_shannon", "hellinger")
+
 
 def shares(rng, p, rows, columns=1):
     return rng.choice(len(p), (columns, rows), p=p)
@@ -44,7 +46,7 @@ def test_debiased_effects_are_centred_on_nothing():
 
 def test_unseen_and_vanished_categories_are_drift_of_the_shares():
     before, now = np.zeros((1, 500), int), np.ones((1, 500), int)
-    for name in ("g_test", "chi_square", "total_variation", "psi", "jensen_shannon"):
+    for name in EVERY:
         verdict = build(name).compare(*category_counts(before, now))[0]
         assert verdict.status is Status.DRIFT, name
         assert verdict.effect > 0.9
@@ -52,7 +54,7 @@ def test_unseen_and_vanished_categories_are_drift_of_the_shares():
 
 def test_a_single_category_on_both_sides_is_stable():
     same = np.zeros((1, 500), int)
-    for name in ("g_test", "chi_square", "total_variation", "psi", "jensen_shannon"):
+    for name in EVERY:
         verdict = build(name).compare(*category_counts(same, same))[0]
         assert (verdict.status, verdict.p_value, verdict.statistic) == (Status.STABLE, 1.0, 0.0), name
 
@@ -65,7 +67,9 @@ def test_complete_vocabularies_keep_every_category():
 
 
 @pytest.mark.parametrize("size", [100, 2000])
-@pytest.mark.parametrize("name", ["g_test", "chi_square", "total_variation", "psi", "jensen_shannon"])
+@pytest.mark.parametrize(
+    "name", ["g_test", "chi_square", "total_variation", "psi", "jensen_shannon", "hellinger"]
+)
 def test_choosing_categories_by_the_reference_raises_no_alarm(name, size):
     """Equal categories, more than are counted: those chosen look too frequent in the reference."""
     rng = np.random.default_rng(5)

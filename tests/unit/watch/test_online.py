@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from detectors.base import Status
 from detectors.catalog import ONLINE
+from detectors.conformance import summarise, table_of
 from detectors.online.spec import Moments, MomentsSpec, Standing, Statistic
 from detectors.summaries.packing import pack, unpack
 from detectors.watch.history import Row
 from detectors.watch.online import OnlineWatch
 from detectors.watch.streams import MINIMA, OutcomeStreams, TableStreams
 from tests.unit.judge.memory import DAY, binary, reference, regression, start, window
+from tests.unit.watch.test_streams import vectors
 
 STREAMS = TableStreams(reference())
 SPECS = [
@@ -155,7 +157,23 @@ def test_quality(make, good, bad, name, least):
 
 
 def test_statistics_are_those_that_are_watched():
-    assert set(get_args(Statistic)) <= set(MINIMA)
+    assert set(get_args(Statistic)) == set(MINIMA)
+
+
+def test_an_embedding_may_be_followed_too():
+    before = vectors(0, 2000)
+    table = table_of(before)
+    whole = summarise(table, before)
+    streams = TableStreams(whole)
+    spec = ONLINE.build("page_hinkley", statistics=["embedding"], run_length=1000)
+    one = OnlineWatch([spec], streams, whole, 4 * DAY)
+    found = []
+    for day in range(25):
+        held = summarise(table, vectors(day + 1, 300, 0.5 * (day >= 20)))
+        (heard,) = one.update(start(day), held, streams.read(held))
+        found.append(heard.verdict.status is Status.DRIFT)
+    assert (heard.subject, heard.detector) == ("@embedding.e", "page_hinkley.embedding")
+    assert found == [False] * 20 + [True] * 5
 
 
 class Last(MomentsSpec):
