@@ -85,8 +85,8 @@ class Alarm:
     **Incident**: the streams with evidence of at least A at the page (or the one with the most, where only
     their mean has reached it). Without another page join it streams that follow within a day and within four
     windows, and later those of the same subjects, on a ticket's evidence too: one change of a column moves
-    several of its statistics, and every segment's, some of them much later. It ends when all are verified stable, or by `close`. A shift that lasts
-    does not page again; a shift of other subjects, later, does.
+    several of its statistics, in every segment, some of them much later. It ends when all are verified
+    stable, or by `close`. A shift that lasts does not page again; a shift of other subjects, later, does.
 
     **Ticket**: e-d-BH, without either condition; not for effects verified to be smaller than what matters.
 

@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from detectors.adapters.peer import Peer
-from detectors.base import DetectorError, Numbers
+from detectors.base import Numbers
 from observer.acting import targets
 from observer.actions.traffic.target import TrafficTarget
 from observer.cli.names import unknown
+from observer.cli.peers import tried
 from observer.clock import SystemClock
 from observer.codecs import InferenceSpec, codec, pairing
 from observer.config import Config, StreamConfig
@@ -63,7 +63,7 @@ def checks(config: Config, path: Path) -> Iterator[Line]:
     yield Line("ok", "configuration", f"{path} is valid")
     references: dict[str, Reference] = {}
     yield from _references(config, references)
-    yield from _adapters(config)
+    yield from (Line(*told) for told in tried(config, references))
     streams: dict[Stream, StreamConfig | None] = {"predictions": config.predictions, "labels": config.labels}
     for stream, spec in streams.items():
         if spec is None:
@@ -116,24 +116,6 @@ def _references(config: Config, references: dict[str, Reference]) -> Iterator[Li
         if loaded and model:
             named = unknown(spec, config.defaults, loaded)
             yield from (Line("warning", f"{key}.{below}", detail) for below, detail in named)
-
-
-def _adapters(config: Config) -> Iterator[Line]:
-    """Detectors of other packages, each environment once."""
-    seen = set()
-    for model in (*config.models, ""):
-        judge = config.model(model).judge
-        for detector in (*(judge.detectors or ()), *judge.online):
-            if not isinstance(detector, Peer) or (detector.type, detector.python) in seen:
-                continue
-            seen.add((detector.type, detector.python))
-            subject = f"{f'models.{model}' if model else 'defaults'}.judge.detectors"
-            try:
-                version = detector.version()
-            except DetectorError as error:
-                yield Line("failed", subject, str(error))
-            else:
-                yield Line("ok", subject, f"{detector.python} runs {detector.type} {version}")
 
 
 def _topic(

@@ -15,7 +15,7 @@ from detectors.conformance import check_detector, summarise, table_of
 from detectors.online.spec import Moments
 from tests.services import peers
 from tests.unit.adapters.samples import summaries
-from tests.unit.adapters.service import watch
+from tests.unit.adapters.service import CONFIG, watch
 from tests.unit.cli.conftest import observer  # noqa: F401 - a fixture
 
 # The first import of a package compiles it.
@@ -330,3 +330,15 @@ def test_a_service_with_all_three_and_a_report_of_its_window(tmp_path, observer)
     ran = observer("check", "-c", "observer.yaml", "--json")
     versions = [line["detail"].rpartition(" runs ")[2] for line in ran.lines if "judge" in line["subject"]]
     assert versions == ["alibi_detect 0.11.4", "evidently 0.7.23", "river 0.26.1"]
+    wrong = f"{{type: river, python: {detectors['river']}, detector: NoSuch}}"
+    method = f"{{type: evidently, python: {detectors['evidently']}, {patient}, method: nothing}}"
+    (tmp_path / "observer.yaml").write_text(
+        CONFIG.format(detectors=f"{wrong}, {method}", online=wrong.replace("NoSuch", "DDM"))
+    )
+    ran = observer("check", "-c", "observer.yaml", "--json")
+    assert ran.code == 1
+    told = [(one["status"], one["detail"]) for one in ran.lines if "judge" in one["subject"]]
+    assert [status for status, _ in told] == ["ok", "failed", "ok", "failed", "failed"], told
+    assert told[1][1].startswith("river.NoSuch: detector: it has no NoSuch in river.drift")
+    assert "it has no nothing; accepted: " in told[3][1]
+    assert told[4][1].startswith("river.DDM: detector: it has no DDM in river.drift; accepted: ADWIN")
