@@ -26,7 +26,7 @@ def write(
     ConfigError
         A file of burn windows cannot be read.
     """
-    paper = Paper(limits, runbooks.rstrip("/"))
+    paper = Paper(limits, runbooks.rstrip("/"), str(config.http.url or "").rstrip("/"))
     groups = [service_group(paper, job, has_labels=config.labels is not None)]
     if config.targets:
         groups.append(acting_group(paper, config))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import quote_plus
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -62,10 +63,13 @@ class Paper:
     ----------
     runbooks : str
         Where the pages of `docs/runbooks` lie; an address, without the slash at its end.
+    page : str
+        Where people reach the service's page, likewise; empty where nobody says.
     """
 
     thresholds: Thresholds
     runbooks: str
+    page: str = ""
 
     def alert(
         self,
@@ -86,7 +90,17 @@ class Paper:
         rule["labels"] |= {key: literal(value) for key, value in (labels or {}).items() if value}
         runbook = f"{self.runbooks}/{name}.md"
         rule["annotations"] = {"summary": summary, "description": description, "runbook_url": runbook}
+        if self.page:
+            rule["annotations"]["page_url"] = self._of((labels or {}).get("model", ""), summary)
         return rule
+
+    def _of(self, model: str, summary: str) -> str:
+        """The page of the model that an alert is about, or of all."""
+        if model:
+            return f"{self.page}/model?model={quote_plus(model.encode('utf-8', 'replace'))}"
+        if "$labels.model" in summary:
+            return f"{self.page}/model?model={{{{ $labels.model | urlquery }}}}"
+        return f"{self.page}/"
 
 
 def record(name: str, expr: str, labels: Mapping[str, str]) -> Rule:

@@ -117,6 +117,44 @@ def test_every_alert_says_what_a_person_needs():
             assert alert["labels"]["owner"] == "growth"
 
 
+SILENT = """
+rule_files: [rules.yaml]
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'observer_window_end_timestamp_seconds{model="a b&c",version="1",segment=""}', values: 0x200}
+    promql_expr_test: []
+    alert_rule_test:
+      - alertname: ObserverModelSilent
+        eval_time: 2h
+        exp_alerts:
+          - exp_labels: {severity: page, category: data, model: a b&c}
+            exp_annotations:
+              summary: a b&c has sent nothing for 2h 0m 0s
+              description: >-
+                Its last window ended so long ago; windows last 1h.
+                No drift is seen and no budget is spent while nothing comes.
+              runbook_url: docs/runbooks/ObserverModelSilent.md
+              page_url: https://observer.example/watch/model?model=a+b%26c
+"""
+
+
+def test_alerts_lead_to_the_page_where_people_can_reach_it(tmp_path):
+    models = f"{{'x/y z': {{objectives: {{o: {CORRECT}}}}}}}"
+    url = "https://observer.example/watch/"
+    (tmp_path / "observer.yaml").write_text(f"{STREAMS}\nhttp: {{url: '{url}'}}\nmodels: {models}\n")
+    (tmp_path / "rules.yaml").write_text(write(load(tmp_path / "observer.yaml"), thresholds()))
+    groups = yaml.safe_load((tmp_path / "rules.yaml").read_text())["groups"]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    for alert in alerts:
+        model = {"x/y z": "model?model=x%2Fy+z"}.get(alert["labels"].get("model", ""), "")
+        if not model and "$labels.model" in alert["annotations"]["summary"]:
+            model = "model?model={{ $labels.model | urlquery }}"
+        assert alert["annotations"]["page_url"] == url + model
+    (tmp_path / "silent.yaml").write_text(SILENT)
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "silent.yaml"))
+
+
 def test_every_runbook_has_its_alert():
     pages = {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")}
     assert pages == {alert["alert"] for alert in every("alert")}
