@@ -109,6 +109,13 @@ def test_no_window_is_lost_or_doubled_by_upgrades(kafka, topic_name, tmp_path, r
     assert sorted(told) == sorted(kept.windows.keys() - kept.open)
 
 
+def _back(history: Path) -> None:
+    """Take the schema back to that of 0.1.0, as the page tells."""
+    (block,) = (one for one in blocks("docs/state.md") if one.language == "sql")
+    with closing(sqlite3.connect(history)) as connection:
+        connection.executescript(block.text)
+
+
 def test_the_schema_is_taken_back_as_the_page_tells(tmp_path):
     history = tmp_path / "history.sqlite"
     prepare = (
@@ -118,11 +125,33 @@ def test_the_schema_is_taken_back_as_the_page_tells(tmp_path):
     new = Observer(tmp_path / "new", {})
     assert new.python(prepare) == ""
     assert f"written by a newer service; its schema {NEWEST} is unknown" in old.python(prepare)
-    (block,) = (one for one in blocks("docs/state.md") if one.language == "sql")
-    with closing(sqlite3.connect(history)) as connection:
-        connection.executescript(block.text)
+    _back(history)
     assert (old.python(prepare), schema(history)) == ("", "0003")
     assert (new.python(prepare), schema(history)) == ("", NEWEST)
+
+
+def test_a_ledger_with_rows_that_0_1_0_does_not_know_is_read_by_this_version_alone(tmp_path):
+    """As the page about upgrades says; what later versions write this one passes over."""
+    history = tmp_path / "history.sqlite"
+    opened = (
+        "from observer.actions.ledger import Ledger; from observer.stores.history.actions import SqlLedger;"
+        "from observer.stores.history.database import Database;"
+        f"ledger = Ledger(SqlLedger(Database('sqlite:///{history}')));"
+    )
+    ordered = (
+        "from observer.actions.base import Approval, Order;"
+        "order = Order('k', 'churn', 'retrain', 'train', {}, {}, Approval('required', 60.0), 1.0);"
+        "ledger.intend(order, 1.0, 'observer');"
+    )
+    old = Observer(tmp_path / "old", {}, checkout("0.1.0", tmp_path / "0.1.0"))
+    new = Observer(tmp_path / "new", {})
+    says = "print(ledger.length, [one.state for one in ledger.actions.values()])"
+    assert old.python(opened + ordered + says) == "1 ['waiting']"
+    assert new.python(opened + "ledger.append(*ledger.actions, 'resulted', 'ann', 2.0, {});" + says) == (
+        "2 ['waiting']"
+    )
+    _back(history)
+    assert old.python(opened + says).endswith("KeyError: 'resulted'")
 
 
 def test_what_a_version_did_to_the_schema_stays_as_it_was(tmp_path):
