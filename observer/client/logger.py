@@ -340,9 +340,14 @@ class PredictionLogger:
         ----------
         read : callable or None
             (arguments as a tuple, result) -> the arguments of `log`, once per prediction. None: the first
-            argument is the features, the result the prediction.
+            argument (of a method after `self`) is the features, the result the prediction.
         frame : bool
             Without `read`: they are those of `log_frame`.
+
+        Raises
+        ------
+        TypeError
+            On decorating a generator: which of its values would be the prediction?
         """
         return lambda function: watched(self, function, read, frame)
 

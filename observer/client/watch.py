@@ -77,6 +77,9 @@ def watched(
     logger: PredictionLogger, function: Callable[P, R], read: Read | None, frame: bool
 ) -> Callable[P, R]:
     """The function, logging what goes in and comes out; as `PredictionLogger.watch`."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError("watch: a generator has no one result; use `with logger.prediction(features)` in it")
+    own = int(_is_method(function))
 
     def log(args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, start: float) -> None:
         seconds = perf_counter() - start
@@ -89,12 +92,10 @@ def watched(
                 seconds,
                 None,
             )
-        elif frame:
-            features = args[0] if args else next(iter(kwargs.values()), None)
-            logger.log_frame(features, result, latency_ms=seconds * 1000)
         else:
-            features = args[0] if args else next(iter(kwargs.values()), None)
-            logger.log(features, result, latency_ms=seconds * 1000)
+            features = args[own] if len(args) > own else next(iter(kwargs.values()), None)
+            write = logger.log_frame if frame else logger.log
+            write(features, result, latency_ms=seconds * 1000)
 
     if inspect.iscoroutinefunction(function):
 
@@ -115,6 +116,14 @@ def watched(
         return result
 
     return calling
+
+
+def _is_method(function: Callable[..., Any]) -> bool:
+    """Whether the first argument is not given by the caller: of a function in the body of a class."""
+    try:
+        return next(iter(inspect.signature(function).parameters), "") in {"self", "cls"}
+    except ValueError:  # of some written in C
+        return False
 
 
 class LoggedEstimator:

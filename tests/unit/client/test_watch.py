@@ -122,6 +122,24 @@ def test_the_decorator(logged):
     assert one.invalid == 1
 
 
+def test_the_decorator_of_a_method_and_of_a_generator(logged):
+    one = logged()
+
+    class Server:
+        @one.logger.watch()
+        def predict(self, features):
+            return features["x"]
+
+    assert Server().predict({"x": 1}) == Server().predict(features={"x": 2}) - 1 == 1
+    assert [event["features"] for event in one.events] == [{"x": 1}, {"x": 2}]
+
+    def pieces(features):
+        yield features
+
+    with pytest.raises(TypeError, match="a generator has no one result"):
+        one.logger.watch()(pieces)
+
+
 def test_a_classifier_of_scikit_learn(logged):
     X, y = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]]), np.array(["no", "no", "yes", "yes"])
     model = LogisticRegression().fit(X, y)
