@@ -105,6 +105,14 @@ def command(
     if picture is not None and found:
         draw_evidence(history.drawn(), picture)
     _summarise(told, len(found))
+    for one in found if labels is not None else ():
+        if all(watch.kind != "quality" for watch in one.watches):
+            least = config.model(one.model).min_labels
+            click.echo(
+                f"{one.model} {one.version}: quality was not watched: no final cohort has {least} labels"
+                " (min_labels)",
+                err=True,
+            )
     if stopping():
         click.echo("stopped before the end of the files", err=True)
 

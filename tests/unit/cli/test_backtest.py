@@ -157,6 +157,18 @@ def test_too_little_history_is_said(prepared: Path, observer: Observer) -> None:
     assert not list(prepared.glob("observer-dead*/*"))
 
 
+def test_labels_too_few_for_any_cohort_are_said(prepared: Path, observer: Observer) -> None:
+    every = predictions(3)
+    write(prepared / "p.ndjson", every)
+    write(
+        prepared / "l.ndjson",
+        [{"id": one["id"], "model": "m", "time": one["time"], "label": 1} for one in every],
+    )
+    ran = backtest(observer, "--labels", "l.ndjson", "--runs", "0")
+    assert "m 1: quality was not watched: no final cohort has 100 labels (min_labels)" in ran.err
+    assert "quality was not watched" not in backtest(observer, "--runs", "0").err
+
+
 def told(hour: int, *findings: tuple[str, Tier]) -> WindowReport:
     """The report of a window with verdicts or alerts on subjects."""
     key = WindowKey("m", "1", "", MONDAY + hour * HOUR)
