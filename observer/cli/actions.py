@@ -53,6 +53,8 @@ def list_command(path: Path, url: str | None, *, ended: bool, as_json: bool) -> 
         click.echo("no open actions" if not ended else "no actions")
 
 
+_ID = 36
+"""Characters of an id."""
 _ENDED = frozenset({"succeeded", "failed", "rejected", "expired", "stopped"})
 
 
@@ -64,7 +66,7 @@ def show_command(path: Path, url: str | None, action: str) -> None:
     """Show one ACTION: what was ordered, why, and every row of the ledger about it."""
     import json
 
-    click.echo(json.dumps(ask(path, url, f"actions/{action}"), indent=2))
+    click.echo(json.dumps(ask(path, url, f"actions/{_whole(path, url, action)}"), indent=2))
 
 
 @command.command(name="explain")
@@ -79,6 +81,17 @@ def explain_command(path: Path, url: str | None) -> None:
         click.echo("nothing has set off any rule since the service started")
 
 
+def _whole(path: Path, url: str | None, action: str) -> str:
+    """The id; of its beginning, four characters at least, that of the only action that begins so."""
+    begins = action.rstrip(".")
+    if not 4 <= len(begins) < _ID:
+        return action
+    found = [one["id"] for one in ask(path, url, "actions") if one["id"].startswith(begins)]
+    if len(found) > 1:
+        raise Permanent(f"action {action!r}: {len(found)} begin so; accepted: more of the id")
+    return str(found[0]) if found else action
+
+
 def _verb(verb: str, meaning: str) -> None:
     @command.command(name=verb, help=meaning)
     @config_option
@@ -87,7 +100,8 @@ def _verb(verb: str, meaning: str) -> None:
     @_comment
     @click.argument("action")
     def say(path: Path, url: str | None, by: str, comment: str, action: str) -> None:
-        click.echo(order(path, url, f"actions/{action}/{verb}", {"actor": by, "comment": comment}))
+        what = f"actions/{_whole(path, url, action)}/{verb}"
+        click.echo(order(path, url, what, {"actor": by, "comment": comment}))
 
 
 _verb("approve", "Let an ACTION that waits go on; one that is stuck is sent again.")

@@ -85,7 +85,12 @@ def test_an_action_is_seen_approved_and_verified(running: Running) -> None:
     assert running.says("actions", "verify").startswith(f"{len(rows)} rows, unbroken; head ")
     assert len(rows) >= 5
     assert "churn stale: intended  alert/1" in running.says("actions", "explain")
-    refused = running.observer("actions", "hold", one["id"])
+    begins = f"{one['id'][:6]}..."
+    assert running.says("actions", "show", begins) == running.says("actions", "show", one["id"])
+    refused = running.observer("actions", "hold", "6f1c...")
+    assert isinstance(refused.exception, Permanent)
+    assert "there is none of this id" in str(refused.exception)
+    refused = running.observer("actions", "hold", begins)
     assert isinstance(refused.exception, Permanent)
     assert "it has ended" in str(refused.exception)
 
