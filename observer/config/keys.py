@@ -7,7 +7,7 @@ import inspect
 import re
 import textwrap
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,14 +89,19 @@ class Key:
         if self.path[-1] in _FORMS:
             return _FORMS[self.path[-1]]
         kind = "duration" if self.is_duration else _words(self.field.annotation)
-        return ", ".join([kind, *self._bounds()])
+        return ", ".join([kind, *self._bounds(self.field.metadata)])
 
     @property
     def accepted_inside(self) -> str:
         """What may stand for one value of a list or of a mapping of names."""
         parts = _alternatives(self.field.annotation)
         parts = [part for part in parts if get_origin(part) in (*_MAPPINGS, tuple)]
-        return _words(get_args(parts[0])[get_origin(parts[0]) in _MAPPINGS]) if parts else "nothing"
+        if not parts:
+            return "nothing"
+        inside = get_args(parts[0])[get_origin(parts[0]) in _MAPPINGS]
+        stated = getattr(inside, "__metadata__", ())
+        marks = [mark for one in stated for mark in (one.metadata if isinstance(one, FieldInfo) else [one])]
+        return ", ".join([_words(inside), *self._bounds(marks)])
 
     @property
     def default(self) -> str:
@@ -110,8 +115,8 @@ class Key:
             return duration(value)
         return str(value).lower() if isinstance(value, bool) else str(value)
 
-    def _bounds(self) -> Iterator[str]:
-        for mark in self.field.metadata:
+    def _bounds(self, marks: Iterable[Any]) -> Iterator[str]:
+        for mark in marks:
             for name, words in _BOUNDS.items():
                 bound = getattr(mark, name, None)
                 if bound == 1 and name == "min_length":
