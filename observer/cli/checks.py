@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -361,8 +362,8 @@ def _targets(config: Config) -> Iterator[Line]:
 
 def _history(config: Config) -> Line:
     try:
-        database = Database(config.history.address(config.state.path))
-        return Line("ok", "history", database.look())
+        with closing(Database(config.history.address(config.state.path))) as database:
+            return Line("ok", "history", database.look())
     except ObserverError as error:
         return Line("failed", "history", str(error))
 

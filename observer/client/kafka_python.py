@@ -84,7 +84,7 @@ class KafkaPythonConnection:
     def __init__(self, brokers: str, settings: Mapping[str, Any]) -> None:
         _listen()
         given = settings.get("bootstrap_servers", brokers)
-        addresses = given.split(",") if isinstance(given, str) else given
+        addresses = [one.strip() for one in given.split(",")] if isinstance(given, str) else given
         wanted = {**_SETTINGS, **settings, "bootstrap_servers": addresses}
         if not _PROXIES & settings.keys():
             _reach(addresses)

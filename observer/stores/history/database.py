@@ -166,12 +166,16 @@ def _sqlite(url: str, patience: float) -> Engine:
         url, connect_args={"timeout": patience}, pool_timeout=patience, hide_parameters=True
     )
 
-    def connected(connection: object, _: object) -> None:
-        connection.isolation_level = None  # type: ignore[attr-defined]  # transactions begin below
-        cursor = connection.cursor()  # type: ignore[attr-defined]
-        _to_wal(cursor, patience)
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.close()
+    def connected(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # transactions begin below
+        try:
+            cursor = connection.cursor()
+            _to_wal(cursor, patience)
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.close()
+        except sqlite3.Error:  # nobody else knows it yet
+            connection.close()
+            raise
 
     def begun(connection: Connection) -> None:
         # A writer takes its lock at once: one that reads first could not wait for another's end.

@@ -290,6 +290,7 @@ def test_a_history_that_is_there_is_looked_at_and_left(prepared: Path, observer:
     assert "its schema 0001 will be brought to" in check(observer, "history")[1][0]
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
     (newer,) = check(observer, "history")[1]
     assert newer.startswith("failed: ")
     assert "written by a newer service" in newer
