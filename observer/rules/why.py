@@ -27,9 +27,18 @@ def strongest_of_version() -> str:
 
 
 def strongest_of_model(model: str) -> str:
-    """The columns of a model that have at least a ticket; empty: of the alert's model."""
-    found = _strongest('model=%q,segment=""', "> 0", text(model) if model else _OF)
-    return found + "{{ else }}No column has moved by enough evidence.{{ end }}"
+    """The columns of a model that have at least a ticket; empty: of the alert's model.
+
+    Without any, as while there are too few reference windows, those that drift in the last window.
+    """
+    of = text(model) if model else _OF
+    last = f'topk(3, max by (column) ({catalog.DRIFT_STATUS.name}{{model=%q,segment=""}} == 1))'
+    each = "{{ range $i, $one := . }}{{ if $i }}, {{ end }}{{ $one.Labels.column }}{{ end }}"
+    return (
+        _strongest('model=%q,segment=""', "> 0", of)
+        + f"{{{{ else }}}}{{{{ with query {asked(last, of)} }}}}The last window drifts in {each}."
+        + "{{ else }}No column has moved by enough evidence.{{ end }}{{ end }}"
+    )
 
 
 def _strongest(where: str, tier: str, *values: str) -> str:

@@ -256,6 +256,10 @@ def test_a_drop_pages_in_time_drift_does_not_and_a_stalled_stream_does(running):
         "correct",
     )
     assert page.annotations["runbook_url"].endswith("ObserverBudgetBurn.md")
+    assert page.annotations["summary"].endswith("the error budget of churn/correct burns too fast")
+    assert page.annotations["description"].startswith("Burns at ")
+    # What moved is told with it, though it is no cause here.
+    assert "drifts in age" in page.annotations["description"]
     assert {one.severity for one in service.objectives.latest} == {"page"}
 
     # Its tickets are muted meanwhile.
