@@ -74,7 +74,7 @@ def test_bins_lie_close_to_scipy(seed, shift, scale):
     assert verdict.statistic == pytest.approx(exact.statistic, rel=0.03, abs=0.01)
     assert verdict.p_value == pytest.approx(exact.pvalue, rel=0.25, abs=0.03)
     verdict = build("anderson_darling").compare(*sides)[0]
-    assert verdict.statistic == pytest.approx(scholz_stephens(a, b), rel=0.05, abs=0.05)
+    assert verdict.statistic == pytest.approx(scholz_stephens(a, b), rel=0.1, abs=0.1)
 
 
 def test_the_limit_agrees_with_the_known_quantiles():
